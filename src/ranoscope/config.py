@@ -55,6 +55,15 @@ class CohortSettings(Settings):
     required_sequences: tuple[Sequence, ...] = SEQUENCES
 
 
+class PhantomSettings(Settings):
+    """A synthetic cohort. ``reader_noise``: chance that a rating is replaced by a neighbouring category."""
+
+    patients: Annotated[int, Field(ge=1, le=999)] = 12
+    voxel_mm: Annotated[float, Field(ge=1, le=6)] = 3.0
+    seed: int = 0
+    reader_noise: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
 class GridSettings(Settings):
     """The common grid that atlas-space studies are brought to before learning.
 
