@@ -1,0 +1,145 @@
+"""Patient-grouped, stratified folds: drawn once, written to a file, the same for every model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ranoscope import runs
+from ranoscope.config import FoldSettings
+from ranoscope.domain import RESPONSES, Case, Response
+from ranoscope.errors import RanoscopeError, problem
+
+FOLD_COLUMNS = ("seed", "patient", "current", "response", "fold")
+
+
+def assign_folds(cases: list[Case], settings: FoldSettings) -> pd.DataFrame:
+    """Deal patients to folds, once per seed, stratified by each patient's rarest class.
+
+    Patients of one stratum go, in random order, each to the fold with fewest of that stratum, then fewest patients,
+    then fewest cases. So folds differ by at most one patient, in total and per stratum, even for classes with fewer
+    patients than folds, where scikit-learn's splitters refuse.
+
+    Returns:
+        One row per seed and case: ``seed, patient, current, response, fold`` (fold 0 to count − 1), sorted by seed,
+        patient and visit. Depends on the set of cases and the settings alone.
+
+    Raises:
+        RanoscopeError: fewer patients than folds.
+    """
+    by_patient = _by_patient(cases)
+    if len(by_patient) < settings.count:
+        raise RanoscopeError(
+            problem(f"at least {settings.count} patients", str(len(by_patient)), "the cohort", "use fewer folds")
+        )
+    rows = []
+    for seed in settings.seeds:
+        folds = _deal(by_patient, settings.count, seed)
+        rows += [
+            (seed, case.patient, str(case.current), str(case.response), folds[case.patient])
+            for case in sorted(cases, key=_case_order)
+        ]
+    return pd.DataFrame(rows, columns=list(FOLD_COLUMNS))
+
+
+def fold_warnings(cases: list[Case], settings: FoldSettings) -> list[str]:
+    """A sentence for each class that cannot be in every fold because it has fewer patients than there are folds."""
+    patients = {response: {case.patient for case in cases if case.response is response} for response in RESPONSES}
+    return [
+        f"{response} occurs in {len(names)} patient{'' if len(names) == 1 else 's'} for {settings.count} folds: "
+        "some folds have none, and its recall rests on few people."
+        for response, names in patients.items()
+        if len(names) < settings.count
+    ]
+
+
+def inner_split(cases: list[Case], fraction: float, seed: int) -> tuple[list[Case], list[Case]]:
+    """Split training cases by patient into (training, inner validation).
+
+    Held-out patients are taken at equal steps along the patients sorted by stratum, so each stratum gives its share;
+    the only patient of a stratum is never held out. Input order is kept within each side.
+
+    Args:
+        cases: the training cases of one fold.
+        fraction: share of patients to hold out, above 0 and at most a half; at least one patient is.
+        seed: same seed, same split.
+
+    Raises:
+        RanoscopeError: fewer than two patients, or no two patients share a stratum with four or fewer patients.
+    """
+    by_patient = _by_patient(cases)
+    if len(by_patient) < 2:
+        raise RanoscopeError(
+            problem("at least 2 patients", str(len(by_patient)), "the training cases of a fold", "use fewer folds")
+        )
+    generator = np.random.default_rng(seed)
+    strata = _strata(by_patient)
+    sizes = Counter(strata.values())
+    eligible = [name for name in strata if sizes[strata[name]] > 1] or list(strata)
+    order = [eligible[place] for place in generator.permutation(len(eligible))]
+    order.sort(key=lambda name: strata[name].index)
+    wanted = int(np.clip(round(fraction * len(by_patient)), 1, max(1, len(order) // 2)))
+    places = np.floor((np.arange(wanted) + generator.random()) * len(order) / wanted).astype(int)
+    held_out = {order[place] for place in places}
+    return [c for c in cases if c.patient not in held_out], [c for c in cases if c.patient in held_out]
+
+
+def write_folds(run: Path, folds: pd.DataFrame) -> None:
+    """Write folds.csv.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    runs.write_csv(run / runs.FOLDS, folds[list(FOLD_COLUMNS)])
+
+
+def read_folds(run: Path) -> pd.DataFrame:
+    """folds.csv, seed and fold as integers.
+
+    Raises:
+        RunError: there are no folds yet.
+    """
+    table = runs.read_csv(run / runs.FOLDS, "ranoscope crossval", FOLD_COLUMNS)
+    return table.assign(seed=table["seed"].astype(int), fold=table["fold"].astype(int))
+
+
+def _deal(by_patient: dict[str, list[Case]], count: int, seed: int) -> dict[str, int]:
+    generator = np.random.default_rng(seed)
+    strata = _strata(by_patient)
+    patients, cases = np.zeros(count, int), np.zeros(count, int)
+    folds: dict[str, int] = {}
+    for stratum in sorted(set(strata.values()), key=lambda response: list(strata.values()).count(response)):
+        members = [name for name in strata if strata[name] is stratum]
+        in_stratum = np.zeros(count, int)
+        for place in generator.permutation(len(members)):
+            name = members[place]
+            fold = int(np.lexsort((generator.random(count), cases, patients, in_stratum))[0])
+            folds[name] = fold
+            in_stratum[fold] += 1
+            patients[fold] += 1
+            cases[fold] += len(by_patient[name])
+    return folds
+
+
+def _strata(by_patient: dict[str, list[Case]]) -> dict[str, Response]:
+    """Each patient's rarest class: the one that fewest patients have; of equals the one nearer to CR."""
+    shared = Counter(response for cases in by_patient.values() for response in {case.response for case in cases})
+    return {
+        name: min((case.response for case in cases), key=lambda response: (shared[response], -response.index))
+        for name, cases in by_patient.items()
+    }
+
+
+def _by_patient(cases: list[Case]) -> dict[str, list[Case]]:
+    """Cases by patient, patients sorted: nothing drawn may depend on the order of rows."""
+    grouped: dict[str, list[Case]] = {}
+    for case in sorted(cases, key=_case_order):
+        grouped.setdefault(case.patient, []).append(case)
+    return grouped
+
+
+def _case_order(case: Case) -> tuple[object, ...]:
+    return (case.patient, case.current)

@@ -1,0 +1,35 @@
+"""LUMIERE's names on disk, written once: files inside a visit folder, relative and posix.
+
+Source: the tree of the published archive (31,370 entries). DeepBraTumIA spells sequences in lower case, the top level
+and HD-GLIO-AUTO in upper case.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ranoscope.domain import Sequence
+
+IMAGING = "Imaging"
+IMAGING_ZIP_PATTERN = "Imaging*.zip"
+PATIENT = re.compile(r"^Patient-\w+$")
+
+RATINGS = "LUMIERE-ExpertRating-v202211.csv"
+COMPLETENESS = "LUMIERE-datacompleteness.csv"
+DEMOGRAPHICS = "LUMIERE-Demographics_Pathology.csv"
+
+_ATLAS = "DeepBraTumIA-segmentation/atlas"
+ATLAS_MASK = f"{_ATLAS}/segmentation/seg_mask.nii.gz"
+ATLAS_BRAIN_MASK = f"{_ATLAS}/skull_strip/brain_mask.nii.gz"
+VOLUMES_JSON = f"{_ATLAS}/segmentation/measured_volumes_in_mm3.json"
+HDGLIO_MASK = "HD-GLIO-AUTO-segmentation/registered/segmentation.nii.gz"
+
+
+def sequence_file(sequence: Sequence) -> str:
+    """The skull-stripped image in scanner space, on its own grid."""
+    return f"{sequence}.nii.gz"
+
+
+def atlas_file(sequence: Sequence) -> str:
+    """The skull-stripped image in atlas space, on the grid shared by all four sequences."""
+    return f"{_ATLAS}/skull_strip/{sequence.lower()}_skull_strip.nii.gz"
