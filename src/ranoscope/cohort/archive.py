@@ -216,7 +216,8 @@ def open_archive(root: Path) -> ImagingArchive | None:
     """Find LUMIERE's images in or at ``root``.
 
     Args:
-        root: a folder holding ``Imaging/`` or ``Imaging*.zip``, or that folder or zip itself. A folder wins over a zip.
+        root: a folder holding ``Imaging/`` or ``Imaging*.zip``, or that folder or zip itself. A folder wins over a
+            zip; one named after the zip, as unpacking tools make it, is found too.
 
     Returns:
         The archive, or None where there are only tables.
@@ -226,18 +227,16 @@ def open_archive(root: Path) -> ImagingArchive | None:
     """
     if root.is_file():
         return ZipArchive(root) if root.suffix.lower() == ".zip" else None
-    for folder in (root / layout.IMAGING, root):
-        if folder.is_dir() and (folder.name == layout.IMAGING or _holds_patients(folder)):
+    for folder in (root / layout.IMAGING, root, *sorted(root.glob("Imaging*")), *sorted(root.glob("Imaging*/Imaging"))):
+        if folder.is_dir() and any(layout.PATIENT.match(child.name) for child in _subfolders(folder)):
             return FolderArchive(folder)
     zips = sorted(path for path in root.glob(layout.IMAGING_ZIP_PATTERN) if path.is_file())
     if len(zips) > 1:
         names = ", ".join(path.name for path in zips)
         raise ImageError(problem("one zip of images", names, "the LUMIERE folder", "name the one to read"))
-    return ZipArchive(zips[0]) if zips else None
-
-
-def _holds_patients(folder: Path) -> bool:
-    return any(layout.PATIENT.match(child.name) for child in _subfolders(folder))
+    if zips:
+        return ZipArchive(zips[0])
+    return FolderArchive(root / layout.IMAGING) if (root / layout.IMAGING).is_dir() else None
 
 
 def _subfolders(folder: Path) -> list[Path]:

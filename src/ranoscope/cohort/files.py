@@ -107,10 +107,8 @@ def open_run_images(run: Path, images: Path | None = None) -> ImagingArchive:
     if images is None:
         known = runs.read_json(run / SOURCE, _COMMAND).get("images")
         if known is None:
-            raise RunError(
-                problem("a cohort with images", "one made from tables alone", str(run), f"run `{_COMMAND}` on a LUMIERE "
-                        "folder that holds Imaging/ or its zip")
-            )  # fmt: skip
+            do = f"run `{_COMMAND}` on a LUMIERE folder that holds Imaging/ or its zip"
+            raise RunError(problem("a cohort with images", "one made from tables alone", str(run), do))
         images = run / known
     archive = open_archive(images.resolve()) if images.exists() else None
     if archive is None:

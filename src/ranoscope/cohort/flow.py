@@ -94,7 +94,7 @@ def render_flow(flow: dict[str, Any]) -> RenderableType:
 def _against_disk(rows: list[RatingRow], inventory: Inventory) -> dict[str, object]:
     if not inventory.from_disk:
         unknown = ("visits_on_disk", "visits_on_disk_without_rating", "rating_rows_without_images")
-        return {**dict.fromkeys(unknown), "completeness_differences": []}
+        return {**dict.fromkeys(unknown), "unknown_volumes": [], "completeness_differences": []}
     rated = {StudyKey(row.patient, row.visit) for row in rows if row.visit is not None}
     on_disk = {key for key, holding in inventory.holdings.items() if not holding.is_empty}
     keys = [None if row.visit is None else StudyKey(row.patient, row.visit) for row in rows]
@@ -102,5 +102,6 @@ def _against_disk(rows: list[RatingRow], inventory: Inventory) -> dict[str, obje
         "visits_on_disk": len(on_disk),
         "visits_on_disk_without_rating": len(on_disk - rated),
         "rating_rows_without_images": sum(key not in on_disk for key in keys),
+        "unknown_volumes": inventory.warnings,
         "completeness_differences": inventory.differences,
     }

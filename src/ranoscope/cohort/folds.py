@@ -19,9 +19,10 @@ FOLD_COLUMNS = ("seed", "patient", "current", "response", "fold")
 def assign_folds(cases: list[Case], settings: FoldSettings) -> pd.DataFrame:
     """Deal patients to folds, once per seed, stratified by each patient's rarest class.
 
-    Patients of one stratum go, in random order, each to the fold with fewest of that stratum, then fewest patients,
-    then fewest cases. So folds differ by at most one patient, in total and per stratum, even for classes with fewer
-    patients than folds, where scikit-learn's splitters refuse.
+    The rarest stratum is dealt first; within it patients with most cases of that class, equals in random order. Each
+    goes to the fold with fewest patients of the stratum, then fewest patients, then fewest cases of the class. So folds
+    differ by at most one patient, in total and per stratum, also for classes with fewer patients than folds, where
+    scikit-learn's splitters refuse.
 
     Returns:
         One row per seed and case: ``seed, patient, current, response, fold`` (fold 0 to count − 1), sorted by seed,
@@ -68,7 +69,7 @@ def inner_split(cases: list[Case], fraction: float, seed: int) -> tuple[list[Cas
         seed: same seed, same split.
 
     Raises:
-        RanoscopeError: fewer than two patients, or no two patients share a stratum with four or fewer patients.
+        RanoscopeError: fewer than two patients.
     """
     by_patient = _by_patient(cases)
     if len(by_patient) < 2:
@@ -109,18 +110,25 @@ def read_folds(run: Path) -> pd.DataFrame:
 def _deal(by_patient: dict[str, list[Case]], count: int, seed: int) -> dict[str, int]:
     generator = np.random.default_rng(seed)
     strata = _strata(by_patient)
-    patients, cases = np.zeros(count, int), np.zeros(count, int)
+    sizes = Counter(strata.values())
+    patients = np.zeros(count, int)
     folds: dict[str, int] = {}
-    for stratum in sorted(set(strata.values()), key=lambda response: list(strata.values()).count(response)):
-        members = [name for name in strata if strata[name] is stratum]
-        in_stratum = np.zeros(count, int)
-        for place in generator.permutation(len(members)):
-            name = members[place]
+    for stratum in sorted(sizes, key=lambda response: (sizes[response], -response.index)):
+        weight = {
+            name: sum(case.response is stratum for case in by_patient[name])
+            for name in strata
+            if strata[name] is stratum
+        }
+        names = list(weight)
+        order = sorted((names[place] for place in generator.permutation(len(names))), key=lambda name: -weight[name])
+        in_stratum, cases = np.zeros(count, int), np.zeros(count, int)
+        for name in order:
+            # lexsort: the last key decides first.
             fold = int(np.lexsort((generator.random(count), cases, patients, in_stratum))[0])
             folds[name] = fold
             in_stratum[fold] += 1
             patients[fold] += 1
-            cases[fold] += len(by_patient[name])
+            cases[fold] += weight[name]
     return folds
 
 

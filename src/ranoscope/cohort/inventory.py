@@ -105,6 +105,8 @@ def _from_files(archive: ImagingArchive, key: StudyKey, warnings: list[str]) -> 
             volumes = read_volumes(archive, key)
         except ImageError as error:
             warnings.append(f"{error} Its volumes stay unknown.")
+    elif layout.ATLAS_MASK in names:
+        warnings.append(f"{archive.where(key, layout.VOLUMES_JSON)} is absent: its volumes stay unknown.")
     return Holding(
         sequences=atlas | {sequence for sequence in SEQUENCES if layout.sequence_file(sequence) in names},
         atlas=atlas,

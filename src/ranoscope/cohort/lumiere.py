@@ -213,10 +213,8 @@ def _vocabulary() -> str:
 def _visit(path: Path, line: Line, rejected: list[str]) -> Visit | None:
     visit = Visit.parse(line.cells["week"])
     if visit is None:
-        text = line.cells["week"]
-        rejected.append(
-            f"{path.name}, line {line.number}, {line.cells['patient']}: `{text}` is no week-NNN or week-NNN-S"
-        )
+        place = f"{path.name}, line {line.number}, {line.cells['patient']}"
+        rejected.append(f"{place}: `{line.cells['week']}` is no week-NNN or week-NNN-S")
     return visit
 
 

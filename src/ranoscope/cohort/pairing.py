@@ -15,7 +15,7 @@ from ranoscope.cohort.lumiere import Patient, RatingRow, Tables, read_tables
 from ranoscope.cohort.tables import bad_values
 from ranoscope.cohort.timeline import Exclusion, Timeline, make_timelines
 from ranoscope.config import CohortSettings, DuplicatePolicy, PairRule
-from ranoscope.domain import SEQUENCES, Response, Segmenter, StudyKey, VisitState
+from ranoscope.domain import SEQUENCES, Segmenter, StudyKey, VisitState
 
 COHORT_COLUMNS = (
     "patient", "current", "prior", "response", "weeks_between", "current_week", "prior_rating", "first_progression",
@@ -26,6 +26,7 @@ STUDY_COLUMNS = (
 )  # fmt: skip
 PATIENT_COLUMNS = ("patient", "survival_weeks", "sex", "age_years", "idh", "mgmt")
 
+_AROUND_SURGERY = (VisitState.PRE_OP, VisitState.POST_OP, VisitState.POST_OP_PD)
 _DIFFERENCES_SHOWN = 20
 
 
@@ -118,8 +119,8 @@ class _Selection:
         """What the rating row itself says against it."""
         settings = self.settings
         tests = (
+            (Exclusion.SURGERY_STATE, row.rating in _AROUND_SURGERY),
             (Exclusion.UNRATED, row.rating is VisitState.UNRATED),
-            (Exclusion.SURGERY_STATE, not isinstance(row.rating, Response)),
             (Exclusion.DUPLICATE_RATING, row.line in self.duplicates),
             (Exclusion.UNDER_3_MONTHS_COLUMN, settings.exclude_under_3_months_column and row.under_3_months),
             (

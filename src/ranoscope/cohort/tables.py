@@ -52,7 +52,7 @@ def find_table(root: Path, published: str) -> Path | None:
     """
     stem = published.removesuffix(".csv").removesuffix("-v202211")
     home = root.parent if root.is_file() or root.name == layout.IMAGING else root
-    for folder in (home, home / layout.IMAGING, home.parent):
+    for folder in (home, home / layout.IMAGING, home.absolute().parent):
         found = sorted(folder.glob(f"{stem}*.csv"))
         exact = [path for path in found if path.name == published]
         if exact or len(found) == 1:
