@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from ranoscope import __version__, runs
 from ranoscope.cohort import layout
@@ -176,6 +177,9 @@ def _span(response: http.client.HTTPResponse, have: int) -> tuple[int, int | Non
     """Where the answer begins in the file, and the whole file's size if stated; a server may ignore the range."""
     if response.status in _TRANSIENT:
         raise _TransientError(f"status {response.status}")
+    if response.headers.get_content_type() == "text/html":
+        do = f"fetch the file by browser from {LANDING_PAGE} into the same folder"
+        raise DownloadError(problem("the file", "a web page", response.url, do))
     if response.status == http.client.PARTIAL_CONTENT:
         match = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if match is None or int(match[1]) != have:
@@ -204,7 +208,7 @@ def _copy(
             progress(done, total, name)
 
 
-def _refuse(error: urllib.error.HTTPError, part: Path, file: PublishedFile) -> None:
+def _refuse(error: urllib.error.HTTPError, part: Path, file: PublishedFile) -> NoReturn:
     if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
         part.unlink(missing_ok=True)
         raise _TransientError("a part longer than the file") from error

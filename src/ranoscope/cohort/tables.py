@@ -75,7 +75,8 @@ def read_lines(path: Path, columns: tuple[Column, ...]) -> list[Line]:
     places = {column.key: column.find(header) for column in columns}
     missing = [column for column in columns if places[column.key] is None]
     if missing:
-        raise _missing_columns(path, missing, header)
+        free = [name for place, name in enumerate(header) if place not in places.values()]
+        raise _missing_columns(path, missing, free or header)
     lines, ragged = [], []
     for number, row in numbered[1:]:
         if not any(cell.strip() for cell in row):
@@ -110,12 +111,13 @@ def _numbered_rows(path: Path) -> list[tuple[int, list[str]]]:
         raise TableError(problem("a CSV table", str(error), path.name, "download the table again")) from error
 
 
-def _missing_columns(path: Path, missing: list[Column], header: list[str]) -> TableError:
+def _missing_columns(path: Path, missing: list[Column], free: list[str]) -> TableError:
+    """``free``: headers that no known column claims."""
     expected = ", ".join(column.title for column in missing)
     hints = []
     for column in missing:
-        near = difflib.get_close_matches(column.names[0], header, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(column.names[0], free, n=1, cutoff=0.5)
         hints += [f"`{near[0]}` (renamed from `{column.names[0]}`?)"] if near else []
-    got = ("the nearest " + ", ".join(hints)) if hints else (f"only {', '.join(header)}" if header else "an empty file")
+    got = ("the nearest " + ", ".join(hints)) if hints else (f"only {', '.join(free)}" if free else "an empty file")
     several = "s" if len(missing) > 1 else ""
     return TableError(problem(f"the column{several} {expected}", got, path.name, "restore the published header"))
