@@ -151,6 +151,7 @@ def test_baseline_is_the_first_scan_of_the_epoch(lumiere_folder):
     assert ("004", "week-060", "week-041") not in new  # the baseline moved with the second operation
     assert ("009", "week-030", "week-000") in new  # before any operation: the first visit
     assert ("060", "week-075", "week-001") in new
+    assert ("008", "week-052", "week-030") in new  # Post-Op/PD is an operation too
     assert ("005", "week-060", "crosses-surgery") in new
 
 
@@ -160,6 +161,27 @@ def test_nadir_is_the_smallest_and_the_latest_of_equals(lumiere_folder):
     assert row(table, "003", "week-050")["prior"] == "week-038"
     assert row(table, "002", "week-040-2")["prior"] == "week-040-1"
     assert row(table, "002", "week-032")["prior"] == "week-020"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"Enhancing_Core": 1.0, "Edema_Compartment": 1.0}',
+        '{"Enhancing_Core": -1, "Necrotic_NonEnhancing": 0, "Edema_Compartment": 0}',
+        '{"Enhancing_Core": NaN, "Necrotic_NonEnhancing": 0, "Edema_Compartment": 0}',
+    ],
+)
+def test_bad_volumes_are_named_and_left_empty(tmp_path, make_tables, text):
+    root = make_tables([("001", "week-000", "", "PD", "")])
+    path = root / "Imaging/Patient-001/week-000/DeepBraTumIA-segmentation/atlas/segmentation"
+    path.mkdir(parents=True)
+    (path / "measured_volumes_in_mm3.json").write_text(text)
+    cohort = build_cohort(root, CohortSettings())
+    (warning,) = cohort.flow["unknown_volumes"]
+    assert "in Patient-001/week-000/DeepBraTumIA" in warning
+    assert cohort.studies["enhancing_mm3"].tolist() == [""]
 
 
 def test_an_unknown_volume_makes_the_nadir_unknown(lumiere_copy):
