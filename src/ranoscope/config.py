@@ -195,7 +195,7 @@ def load_recipe(name: str | Path) -> Recipe:
     """Read a recipe, a YAML file or the bare name of one that came with ranoscope, as a delta over ``base.yaml``.
 
     Raises:
-        RecipeError: no such recipe, not YAML, or a key or value that is not allowed (named, with the nearest known key).
+        RecipeError: no such recipe, not YAML, or a key or value that is not allowed, by name.
     """
     path = Path(name)
     if not path.is_file() and (recipes_folder() / f"{name}.yaml").is_file():
@@ -219,7 +219,7 @@ def parse_recipe(content: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(detail, content) for detail in error.errors()]
+        lines = [_explain(detail) for detail in error.errors()]
         raise RecipeError(
             problem("known settings with allowed values", "; ".join(lines), where, "correct these keys")
         ) from error
@@ -233,7 +233,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise RecipeError(problem("a YAML mapping of settings", type(content).__name__, str(path), "write `key: value`"))
+        raise RecipeError(
+            problem("a YAML mapping of settings", type(content).__name__, str(path), "write `key: value`")
+        )
     return content
 
 
@@ -242,13 +244,15 @@ def _merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in delta.items():
         old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        switches = both and "name" in value and value["name"] != old.get("name")
-        merged[key] = _merge(old, value) if both and not switches else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            switches = "name" in value and value["name"] != old.get("name")
+            merged[key] = value if switches else _merge(old, value)
+        else:
+            merged[key] = value
     return merged
 
 
-def _explain(detail: Any, content: dict[str, Any]) -> str:
+def _explain(detail: Any) -> str:
     location = [str(part) for part in detail["loc"] if str(part) not in ("densenet", "change-aware")]
     place = ".".join(location)
     if detail["type"] != "extra_forbidden":

@@ -26,7 +26,7 @@ class Response(StrEnum):
     CR = "CR"
 
     @property
-    def index(self) -> int:
+    def class_index(self) -> int:
         """Position in the order PD, SD, PR, CR (0 to 3): the class index used by every model."""
         return RESPONSES.index(self)
 

@@ -26,9 +26,8 @@ def git_sha() -> str | None:
     if not (top / ".git").exists():
         return None
     try:
-        options = {"cwd": top, "capture_output": True, "text": True, "check": True, "timeout": 10}
-        sha = subprocess.run(["git", "rev-parse", "HEAD"], **options).stdout.strip()  # type: ignore[call-overload]
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], **options).stdout.strip()  # type: ignore[call-overload]
+        sha = _output(["git", "rev-parse", "HEAD"], top)
+        changed = _output(["git", "status", "--porcelain", "-uno"], top)
     except (OSError, subprocess.SubprocessError):
         return None
     return sha + ("-dirty" if changed else "")
@@ -86,10 +85,12 @@ def _version(name: str) -> str | None:
 def _accelerator() -> str:
     """Kind of accelerator without importing torch: what the driver says, or ``"none"``."""
     try:
-        answer = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True, text=True, check=True, timeout=10,
-        )  # fmt: skip
+        answer = _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], Path.cwd())
     except (OSError, subprocess.SubprocessError):
         return "none"
-    return ", ".join(answer.stdout.split("\n")).strip(", ") or "none"
+    return ", ".join(answer.split("\n")) or "none"
+
+
+def _output(command: list[str], folder: Path) -> str:
+    answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+    return answer.stdout.strip()

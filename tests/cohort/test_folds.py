@@ -32,7 +32,7 @@ cohorts = st.lists(st.lists(responses, min_size=1, max_size=6), min_size=5, max_
 def rarest_class(cases: list[Case]) -> dict[str, Response]:
     held = {patient: {c.response for c in cases if c.patient == patient} for patient in {c.patient for c in cases}}
     shared = Counter(response for classes in held.values() for response in classes)
-    by_rarity = sorted(RESPONSES, key=lambda response: (shared[response], -response.index))
+    by_rarity = sorted(RESPONSES, key=lambda response: (shared[response], -response.class_index))
     return {patient: next(r for r in by_rarity if r in classes) for patient, classes in held.items()}
 
 

@@ -81,7 +81,7 @@ def inner_split(cases: list[Case], fraction: float, seed: int) -> tuple[list[Cas
     sizes = Counter(strata.values())
     eligible = [name for name in strata if sizes[strata[name]] > 1] or list(strata)
     order = [eligible[place] for place in generator.permutation(len(eligible))]
-    order.sort(key=lambda name: strata[name].index)
+    order.sort(key=lambda name: strata[name].class_index)
     wanted = int(np.clip(round(fraction * len(by_patient)), 1, max(1, len(order) // 2)))
     places = np.floor((np.arange(wanted) + generator.random()) * len(order) / wanted).astype(int)
     held_out = {order[place] for place in places}
@@ -113,7 +113,7 @@ def _deal(by_patient: dict[str, list[Case]], count: int, seed: int) -> dict[str,
     sizes = Counter(strata.values())
     patients = np.zeros(count, int)
     folds: dict[str, int] = {}
-    for stratum in sorted(sizes, key=lambda response: (sizes[response], -response.index)):
+    for stratum in sorted(sizes, key=lambda response: (sizes[response], -response.class_index)):
         weight = {
             name: sum(case.response is stratum for case in by_patient[name])
             for name in strata
@@ -136,7 +136,7 @@ def _strata(by_patient: dict[str, list[Case]]) -> dict[str, Response]:
     """Each patient's rarest class: the one that fewest patients have; of equals the one nearer to CR."""
     shared = Counter(response for cases in by_patient.values() for response in {case.response for case in cases})
     return {
-        name: min((case.response for case in cases), key=lambda response: (shared[response], -response.index))
+        name: min((case.response for case in cases), key=lambda response: (shared[response], -response.class_index))
         for name, cases in by_patient.items()
     }
 

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from ranoscope.domain import LABELS, Segmenter, Tissue
@@ -59,7 +60,7 @@ def decode(payload: bytes, where: str) -> Volume:
         raise ImageError(
             problem("a whole gzip file", f"a truncated or damaged one ({error})", where, "copy or download it again")
         ) from error
-    except (ImageFileError, HeaderDataError, ValueError, OSError) as error:
+    except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError) as error:
         raise ImageError(
             problem("a NIfTI image", f"an unreadable one ({error})", where, "copy or download it again")
         ) from error
@@ -70,7 +71,8 @@ def decode(payload: bytes, where: str) -> Volume:
     finite = np.isfinite(data)
     if not finite.any():
         raise ImageError(problem("finite intensities", "NaN in every voxel", where, "export the image again"))
-    canonical = nib.as_closest_canonical(nib.Nifti1Image(np.where(finite, data, np.float32(0)), image.affine))
+    clean = nib.Nifti1Image(np.where(finite, data, np.float32(0)), image.affine)  # type: ignore[no-untyped-call]
+    canonical = nib.as_closest_canonical(clean)  # type: ignore[no-untyped-call]
     return Volume(np.asarray(canonical.dataobj, dtype=np.float32), np.asarray(canonical.affine), where)
 
 

@@ -151,7 +151,7 @@ def _build_all(
 
 
 def _build_one(target: Path, source: StudySource, settings: GridSettings) -> tuple[StudyKey, str | None]:
-    """Make one study; a StorageError is everybody's problem and is raised, an ImageError is the study's and returned."""
+    """Make one study; a StorageError stops everything, an ImageError is the study's own and is returned."""
     try:
         _write_study(target / source.key.patient / str(source.key.visit), source, settings)
     except ImageError as error:
