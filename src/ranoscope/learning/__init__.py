@@ -1,0 +1,1 @@
+"""A cohort and its aligned studies to cross-validated networks and their out-of-fold calls."""
