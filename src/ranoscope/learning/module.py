@@ -58,9 +58,7 @@ class ResponseModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW over every parameter; one cycle to the peak rate and down to zero, or a constant rate."""
         settings = self.settings
-        optimiser = torch.optim.AdamW(
-            self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        optimiser = torch.optim.AdamW(self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
         if settings.schedule == "constant":
             return optimiser
         cycle = torch.optim.lr_scheduler.OneCycleLR(

@@ -1,0 +1,241 @@
+"""Cross-validation over patients: every case is called once per seed by a network that never saw its patient."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from lightning.pytorch.utilities import rank_zero_only
+
+from ranoscope import provenance, runs
+from ranoscope.cohort.archive import ImagingArchive
+from ranoscope.cohort.files import PATIENTS, SOURCE, open_run_images, read_cases
+from ranoscope.cohort.folds import assign_folds, read_folds, write_folds
+from ranoscope.config import Recipe
+from ranoscope.domain import RESPONSES, Case, StudyKey
+from ranoscope.errors import ImageError, RunError, problem
+from ranoscope.imaging.store import StudyStore, build_store
+from ranoscope.learning.checkpoints import FOLD, fold_folder, require_same_recipe, save_weights, training_fingerprint
+from ranoscope.learning.data import study_source
+from ranoscope.learning.fitting import FittedFold, fit_fold, probabilities
+
+STORE = "store"
+_COHORT_FILES = (runs.COHORT, runs.STUDIES, runs.FLOW, PATIENTS)
+Progress = Callable[[int, int, str], None]
+
+
+def cross_validate(
+    recipe: Recipe, cohort_run: Path, out: Path, progress: Progress, images: Path | None = None
+) -> pd.DataFrame:
+    """Train and call every fold of every seed; what an earlier, interrupted call finished is kept.
+
+    Args:
+        recipe: the experiment.
+        cohort_run: folder with cohort.csv; the aligned studies are cached in its ``store``.
+        out: run folder for folds, checkpoints and calls; may be ``cohort_run``.
+        progress: told (done, total, what) after every study and every epoch.
+        images: where the LUMIERE images are now, if they have moved since the cohort was made.
+
+    Returns:
+        The calls, one row per seed and case, columns ``runs.CALL_COLUMNS`` and ``seed``.
+
+    Raises:
+        ImageError: studies that cannot be read, all of them named; the others are in the store.
+        RunError: ``out`` holds folds or checkpoints of another cohort or recipe.
+    """
+    cases = read_cases(cohort_run)
+    if not cases:
+        raise RunError(problem("at least one kept case", "none", str(cohort_run), "read flow.json for the exclusions"))
+    store = prepare_store(recipe, cohort_run, cases, progress, images)
+    _adopt_cohort(cohort_run, out)
+    folds = _settle_folds(recipe, cases, out)
+    _record(recipe, out)
+    tables = [
+        _run_fold(recipe, store, cases, folds, out, (int(seed), int(fold)), progress)
+        for seed, fold in folds[["seed", "fold"]].drop_duplicates().sort_values(["seed", "fold"]).to_numpy()
+    ]
+    calls = pd.concat(tables).sort_values(["seed", "patient", "current"], ignore_index=True)
+    rank_zero_only(runs.write_csv)(out / runs.CALLS, calls)
+    return calls
+
+
+def prepare_store(
+    recipe: Recipe, cohort_run: Path, cases: list[Case], progress: Progress, images: Path | None = None
+) -> StudyStore:
+    """Bring every study of the cases into the cohort's store and open it.
+
+    Raises:
+        ImageError: with one line per study that could not be read; all others are in the store.
+    """
+    archive = open_run_images(cohort_run, images)
+    keys = sorted({key for case in cases for key in (case.prior_study, case.current_study)})
+    failures = _missing_files(archive, keys)
+    sources = [study_source(archive, key) for key in keys if key not in failures]
+    workers = min(os.cpu_count() or 1, 8)
+    failures |= build_store(cohort_run / STORE, sources, recipe.grid, progress, workers)
+    if failures:
+        raise ImageError("\n".join(failures[key] for key in sorted(failures)))
+    return StudyStore(cohort_run / STORE, recipe.grid)
+
+
+def open_run_store(run: Path, recipe: Recipe) -> StudyStore:
+    """The store a trained run read its studies from.
+
+    Raises:
+        RunError: the run names no store, or it has gone.
+    """
+    place = runs.read_json(run / SOURCE, "ranoscope crossval").get("store")
+    store = StudyStore(run / str(place), recipe.grid)
+    if place is None or not store.folder.is_dir():
+        raise RunError(problem("the store of aligned studies", "none", str(run), "run `ranoscope crossval` again"))
+    return store
+
+
+def _missing_files(archive: ImagingArchive, keys: list[StudyKey]) -> dict[StudyKey, str]:
+    failures: dict[StudyKey, str] = {}
+    for key in keys:
+        try:
+            study_source(archive, key)
+        except ImageError as error:
+            failures[key] = str(error)
+    return failures
+
+
+@rank_zero_only
+def _adopt_cohort(cohort_run: Path, out: Path) -> None:
+    """Copy the cohort's tables, so that ``out`` explains itself, and note where the store and the images are."""
+    if out.resolve() != cohort_run.resolve():
+        mine = out / runs.COHORT
+        if mine.is_file() and mine.read_bytes() != (cohort_run / runs.COHORT).read_bytes():
+            raise RunError(
+                problem("this cohort's table", "another cohort", str(mine), "choose another --out for this cohort")
+            )
+        for name in _COHORT_FILES:
+            if (cohort_run / name).is_file():
+                runs.write_bytes(out / name, (cohort_run / name).read_bytes())
+    source = runs.read_json(cohort_run / SOURCE, "ranoscope cohort")
+    if source.get("images"):
+        place = (cohort_run / source["images"]).resolve()
+        source["images"] = Path(os.path.relpath(place, out.resolve())).as_posix()
+    source["store"] = Path(os.path.relpath((cohort_run / STORE).resolve(), out.resolve())).as_posix()
+    runs.write_json(out / SOURCE, source)
+
+
+def _settle_folds(recipe: Recipe, cases: list[Case], out: Path) -> pd.DataFrame:
+    """Draw the folds, or take those already written if they are the same.
+
+    Raises:
+        RunError: the folder holds folds of another cohort or fold setting.
+    """
+    drawn = assign_folds(cases, recipe.folds)
+    if (out / runs.FOLDS).is_file():
+        known = read_folds(out)
+        if not known.astype(str).equals(drawn.astype(str)):
+            raise RunError(
+                problem(
+                    "the folds of this cohort and recipe",
+                    "other folds",
+                    str(out / runs.FOLDS),
+                    "choose another --out for another cohort or fold setting",
+                )
+            )
+    rank_zero_only(write_folds)(out, drawn)
+    return drawn
+
+
+@rank_zero_only
+def _record(recipe: Recipe, out: Path) -> None:
+    inputs = {name: provenance.file_hash(out / name) for name in (runs.COHORT, runs.FOLDS)}
+    for folder in sorted((out / runs.CHECKPOINTS).glob("seed-*")):
+        if (folder / FOLD).is_file():
+            require_same_recipe(runs.read_json(folder / FOLD, "ranoscope crossval"), recipe, folder)
+    provenance.record(out, "crossval", recipe.model_dump(mode="json"), inputs, recipe.folds.seeds[0])
+
+
+def _run_fold(
+    recipe: Recipe,
+    store: StudyStore,
+    cases: list[Case],
+    folds: pd.DataFrame,
+    out: Path,
+    which: tuple[int, int],
+    progress: Progress,
+) -> pd.DataFrame:
+    """One fold's calls: read if finished, else trained; ``fold.json``, written last, says finished."""
+    seed, fold = which
+    folder = fold_folder(out, seed, fold)
+    test, training = _split(cases, folds, seed, fold)
+    key = _fold_key(recipe, test, training)
+    order = list(folds[["seed", "fold"]].drop_duplicates().sort_values(["seed", "fold"]).itertuples(index=False))
+    epochs, before = recipe.training.epochs, order.index((seed, fold)) * recipe.training.epochs
+    total = len(order) * epochs
+    title = f"seed {seed}, fold {fold + 1} of {recipe.folds.count}"
+    if (folder / FOLD).is_file() and runs.read_json(folder / FOLD, "ranoscope crossval").get("key") == key:
+        progress(before + epochs, total, f"{title}: finished before")
+        return runs.read_csv(folder / runs.CALLS, "ranoscope crossval", runs.CALL_COLUMNS)
+    restart = folder / f"restart-{key}"
+
+    def told(epoch: int, losses: dict[str, float]) -> None:
+        progress(before + epoch, total, f"{title}, epoch {epoch}: inner loss {losses['inner_loss']:.3f}")
+
+    fitted = fit_fold(recipe, store, training, restart, 1000 * seed + fold, told)
+    calls = _calls(fitted, recipe, store, test, which)
+    _finish(recipe, folder, fitted, calls, key)
+    progress(before + epochs, total, f"{title}: done")
+    return runs.read_csv(folder / runs.CALLS, "ranoscope crossval", runs.CALL_COLUMNS)
+
+
+def _split(cases: list[Case], folds: pd.DataFrame, seed: int, fold: int) -> tuple[list[Case], list[Case]]:
+    held_out = set(folds.loc[(folds["seed"] == seed) & (folds["fold"] == fold), "patient"])
+    test = [case for case in cases if case.patient in held_out]
+    return test, [case for case in cases if case.patient not in held_out]
+
+
+def _fold_key(recipe: Recipe, test: list[Case], training: list[Case]) -> str:
+    content = [training_fingerprint(recipe), sorted(map(str, test)), sorted(f"{c} {c.response}" for c in training)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+
+
+def _calls(
+    fitted: FittedFold, recipe: Recipe, store: StudyStore, test: list[Case], which: tuple[int, int]
+) -> pd.DataFrame:
+    seed, fold = which
+    answers = probabilities(fitted.network, store, test, recipe).double().numpy()
+    answers /= answers.sum(axis=1, keepdims=True)
+    rows = [
+        {
+            "patient": case.patient,
+            "prior": str(case.prior),
+            "current": str(case.current),
+            "response": str(case.response),
+            "fold": fold,
+            **{f"p_{name}": f"{answer[name.class_index]:.6f}" for name in RESPONSES},
+            "call": str(RESPONSES[int(answer.argmax())]),
+            "seed": seed,
+        }
+        for case, answer in zip(test, answers, strict=True)
+    ]
+    return pd.DataFrame(rows)[[*runs.CALL_COLUMNS, "seed"]]
+
+
+@rank_zero_only
+def _finish(recipe: Recipe, folder: Path, fitted: FittedFold, calls: pd.DataFrame, key: str) -> None:
+    save_weights(folder, fitted.network)
+    runs.write_csv(folder / runs.CALLS, calls)
+    about = {
+        "key": key,
+        "recipe": training_fingerprint(recipe),
+        "recipe_name": recipe.name,
+        "best_epoch": fitted.best_epoch,
+        "epochs": fitted.epochs,
+        "inner_loss": fitted.inner_loss,
+        "history": fitted.history,
+    }
+    runs.write_json(folder / FOLD, about)
+    for leftover in folder.glob("restart-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
