@@ -73,9 +73,12 @@ def load_fold(run: Path, seed: int, fold: int) -> PairNetwork:
     except (OSError, SafetensorError, RuntimeError) as error:
         raise RunError(
             problem(
-                "the fold's weights", str(error).splitlines()[0], str(folder / WEIGHTS), "delete the fold's folder and run `ranoscope crossval` again"
+                "the fold's weights",
+                str(error).splitlines()[0],
+                str(folder / WEIGHTS),
+                "delete the fold's folder and run `ranoscope crossval` again",
             )
-        ) from error  # fmt: skip
+        ) from error
     return network.eval()
 
 

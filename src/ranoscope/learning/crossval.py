@@ -171,9 +171,9 @@ def _run_fold(
     folder = fold_folder(out, seed, fold)
     test, training = _split(cases, folds, seed, fold)
     key = _fold_key(recipe, test, training)
-    order = list(folds[["seed", "fold"]].drop_duplicates().sort_values(["seed", "fold"]).itertuples(index=False))
-    epochs, before = recipe.training.epochs, order.index((seed, fold)) * recipe.training.epochs
-    total = len(order) * epochs
+    epochs = recipe.training.epochs
+    before = (recipe.folds.seeds.index(seed) * recipe.folds.count + fold) * epochs
+    total = len(recipe.folds.seeds) * recipe.folds.count * epochs
     title = f"seed {seed}, fold {fold + 1} of {recipe.folds.count}"
     if (folder / FOLD).is_file() and runs.read_json(folder / FOLD, "ranoscope crossval").get("key") == key:
         progress(before + epochs, total, f"{title}: finished before")

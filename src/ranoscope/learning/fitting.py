@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,15 +154,12 @@ def probabilities(network: PairNetwork, store: StudyStore, cases: list[Case], re
     return torch.cat(answers)
 
 
-class quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb in `with quiet():`
+@contextmanager
+def quiet() -> Iterator[None]:
     """Silence Lightning's advice about worker counts and existing folders, which ranoscope decides on its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def __enter__(self) -> None:
-        super().__enter__()
+    with warnings.catch_warnings():
         for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
             logging.getLogger(name).setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", message=r".*(isinstance\(treespec|pin_memory|treespec).*")
+        warnings.filterwarnings("ignore", message=r".*(pin_memory|treespec).*")
+        yield

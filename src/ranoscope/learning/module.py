@@ -26,7 +26,7 @@ def class_weights(cases: list[Case]) -> Tensor:
 
 
 class ResponseModule(L.LightningModule):
-    """Trains a pair network with (weighted) cross-entropy and AdamW; logs loss and balanced accuracy of the inner set."""
+    """Trains a pair network with (weighted) cross-entropy and AdamW; logs the inner set's scores."""
 
     def __init__(self, network: PairNetwork, settings: TrainingSettings, weights: Tensor | None) -> None:
         super().__init__()

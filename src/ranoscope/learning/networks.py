@@ -9,9 +9,11 @@ reads: ``coarse`` the last, ``finer`` one of higher resolution.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
-from monai.networks.blocks import Convolution, ResidualUnit
-from monai.networks.nets import DenseNet
+from monai.networks.blocks.convolutions import Convolution, ResidualUnit
+from monai.networks.nets.densenet import DenseNet
 from torch import Tensor, nn
 
 from ranoscope.config import ChangeAwareSettings, DenseNetSettings, Recipe
@@ -25,10 +27,6 @@ class PairNetwork(nn.Module):
     """What every network shares: a forward pass over pairs, and named layers for Grad-CAM."""
 
     saliency_layers: dict[str, str]
-
-    def forward(self, pair: Tensor) -> Tensor:
-        """Logits (batch, 4) of a batch of pairs (batch, study, sequence, i, j, k)."""
-        raise TypeError(f"{type(self).__name__} must define forward")
 
 
 class StackedDenseNet(PairNetwork):
@@ -85,7 +83,7 @@ class ChangeAwareNetwork(PairNetwork):
         widths = (sequences, *settings.widths)
         self.stages = nn.ModuleList(
             ResidualUnit(3, before, after, strides=2 if depth < 3 else 1, norm="INSTANCE", subunits=1 + (depth > 0))
-            for depth, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+            for depth, (before, after) in enumerate(pairwise(widths))
         )
         last = settings.widths[-2:]
         self.changes = nn.ModuleList(ChangeMap(width) for width in last)
@@ -118,4 +116,5 @@ def build_network(recipe: Recipe) -> PairNetwork:
         network = StackedDenseNet(len(recipe.sequences), settings)
     else:
         network = ChangeAwareNetwork(len(recipe.sequences), settings)
-    return network.to(memory_format=torch.channels_last_3d)
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return network

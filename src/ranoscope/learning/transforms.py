@@ -84,5 +84,5 @@ def _shift(pair: Tensor, voxels: tuple[int, int, int]) -> Tensor:
     shifted = torch.zeros_like(pair)
     put = tuple(slice(max(step, 0), size + min(step, 0)) for step, size in zip(voxels, pair.shape[2:], strict=True))
     take = tuple(slice(max(-step, 0), size + min(-step, 0)) for step, size in zip(voxels, pair.shape[2:], strict=True))
-    shifted[(..., *put)] = pair[(..., *take)]
+    shifted[:, :, put[0], put[1], put[2]] = pair[:, :, take[0], take[1], take[2]]
     return shifted

@@ -1,0 +1,108 @@
+"""Checks every network must pass, generated from one list; and the data path in front of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ranoscope.config import AugmentationSettings, parse_recipe
+from ranoscope.learning.networks import build_network
+from ranoscope.learning.transforms import apply, decide
+
+NETWORKS = {
+    "change-aware": {"name": "change-aware", "widths": [4, 8, 8]},
+    "densenet121": {"name": "densenet", "depth": 121},
+}
+
+
+def recipe(name: str, sequences=("CT1", "FLAIR")):
+    return parse_recipe(
+        {"name": name, "description": "test", "sequences": list(sequences), "network": NETWORKS[name]}, "test"
+    )
+
+
+@pytest.fixture(params=sorted(NETWORKS))
+def network(request):
+    torch.manual_seed(0)
+    return build_network(recipe(request.param))
+
+
+def test_a_pair_becomes_four_logits_and_every_parameter_learns(network):
+    logits = network.train()(torch.randn(2, 2, 2, 33, 34, 32))
+    assert logits.shape == (2, 4)
+    (logits * torch.tensor([1.0, -2, 3, -4])).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_the_seed_decides_the_weights(network, request):
+    name = request.node.callspec.params["network"]
+    torch.manual_seed(0)
+    again = build_network(recipe(name))
+    torch.manual_seed(1)
+    other = build_network(recipe(name))
+    same = [torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True)]
+    different = [not torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True)]
+    assert all(same)
+    assert any(different)
+
+
+def test_saliency_layers_give_one_map_per_pair_and_the_finer_is_finer(network):
+    shapes = {}
+    for kind, layer in network.saliency_layers.items():
+        network.get_submodule(layer).register_forward_hook(
+            lambda _module, _inputs, output, kind=kind: shapes.__setitem__(kind, output.shape)
+        )
+    network.eval()(torch.randn(1, 2, 2, 33, 34, 32))
+    assert all(shape[0] == 1 and len(shape) == 5 for shape in shapes.values())
+    assert np.prod(shapes["finer"][2:]) > np.prod(shapes["coarse"][2:])
+
+
+def test_prior_and_current_are_told_apart(network):
+    pair = torch.randn(1, 2, 2, 33, 34, 32)
+    network.eval()
+    assert not torch.allclose(network(pair), network(pair.flip(1)))
+
+
+def test_densenet264_with_six_volumes_has_the_published_size():
+    big = parse_recipe(
+        {"name": "paper", "description": "x", "sequences": ["T1", "T2", "FLAIR"],
+         "network": {"name": "densenet", "depth": 264}}, "test",
+    )  # fmt: skip
+    count = sum(p.numel() for p in build_network(big).parameters())
+    assert count / 1e6 == pytest.approx(40.4, abs=0.1)
+
+
+SETTINGS = AugmentationSettings(flip_left_right=0.5, shift_mm=9, gamma=(0.8, 1.2), noise=0.2)
+
+
+def brainlike() -> torch.Tensor:
+    pair = torch.randn(2, 3, 12, 14, 10)
+    pair[:, :, :3] = 0
+    return pair
+
+
+def test_augmentation_is_decided_by_the_generator_alone_and_leaves_the_input():
+    pair = brainlike()
+    before = pair.clone()
+    first, second = (apply(pair, decide(SETTINGS, 3, 3.0, np.random.default_rng(7))) for _ in range(2))
+    assert torch.equal(first, second)
+    assert torch.equal(pair, before)
+    assert not torch.equal(first, apply(pair, decide(SETTINGS, 3, 3.0, np.random.default_rng(8))))
+
+
+def test_both_studies_get_the_same_geometry_and_the_background_stays_empty():
+    pair = brainlike()
+    pair[1] = pair[0]
+    for seed in range(20):
+        changed = apply(pair, decide(SETTINGS, 3, 3.0, np.random.default_rng(seed)))
+        assert torch.equal(changed[0] != 0, changed[1] != 0)
+        assert (changed != 0).sum() <= (pair != 0).sum()
+
+
+def test_nothing_but_left_and_right_is_mirrored():
+    only_flip = AugmentationSettings(flip_left_right=1.0, scale_intensity=0, shift_intensity=0)
+    pair = brainlike()
+    assert torch.equal(apply(pair, decide(only_flip, 3, 3.0, np.random.default_rng(0))), pair.flip(2))
