@@ -71,8 +71,8 @@ def decode(payload: bytes, where: str) -> Volume:
     finite = np.isfinite(data)
     if not finite.any():
         raise ImageError(problem("finite intensities", "NaN in every voxel", where, "export the image again"))
-    clean = nib.Nifti1Image(np.where(finite, data, np.float32(0)), image.affine)  # type: ignore[no-untyped-call]
-    canonical = nib.as_closest_canonical(clean)  # type: ignore[no-untyped-call]
+    clean = nib.Nifti1Image(np.where(finite, data, np.float32(0)), image.affine)
+    canonical = nib.as_closest_canonical(clean)
     return Volume(np.asarray(canonical.dataobj, dtype=np.float32), np.asarray(canonical.affine), where)
 
 

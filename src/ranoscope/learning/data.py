@@ -65,7 +65,7 @@ class CaseDataset(Dataset[tuple[Tensor, int]]):
         self.cases = cases
         self.recipe = recipe
         self.seed = seed
-        self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.cases)

@@ -1,0 +1,129 @@
+"""Brains: the MNI152 tissue maps that ship with nilearn, deformed differently for every patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from nilearn.datasets import load_mni152_gm_template, load_mni152_template, load_mni152_wm_template
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Image = NDArray[np.float32]
+
+# LUMIERE's atlas grid at 1 mm: 182 x 218 x 182, axes L-A-S, the affine of FSL's MNI152.
+_SHAPE_1MM = np.array((182, 218, 182))
+_ORIGIN = (90.0, -126.0, -72.0)
+# Smooth deformation: control points every 30 mm or so, standard deviation 3 mm: lobes move, gyri stay plausible.
+_CONTROL_POINTS = 7
+_DEFORMATION_MM = 3.0
+# Third ventricle and bodies of the lateral ventricles in MNI space, the centre from which ventricles widen.
+_VENTRICLES_MM = np.array((0.0, -15.0, 14.0))
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Tissue fractions 0..1 on the atlas grid (axes L, A, S), which sum to 1 inside ``brain`` and are 0 outside.
+
+    ``vessels``: 0..1, sulcal vessels and choroid plexus, which take up contrast in everybody.
+    ``affine``: voxel to RAS world, mm.
+    """
+
+    grey: Image
+    white: Image
+    fluid: Image
+    vessels: Image
+    brain: NDArray[np.bool_]
+    affine: NDArray[np.float64]
+
+    @property
+    def voxel_mm(self) -> float:
+        """Isotropic voxel edge, mm."""
+        return float(abs(self.affine[0, 0]))
+
+
+def atlas_grid(voxel_mm: float) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+    """Shape and affine (voxel to RAS mm, axes L-A-S) of the atlas grid at this voxel size."""
+    shape = np.rint(_SHAPE_1MM / voxel_mm).astype(int)
+    affine = np.diag([-voxel_mm, voxel_mm, voxel_mm, 1.0])
+    affine[:3, 3] = _ORIGIN
+    return (int(shape[0]), int(shape[1]), int(shape[2])), affine
+
+
+def make_anatomy(generator: np.random.Generator, voxel_mm: float) -> Anatomy:
+    """Draw one patient's brain."""
+    shape, affine = atlas_grid(voxel_mm)
+    places = _deformed_places(generator, shape, affine)
+    grey, white, head = (_sample(name, places, voxel_mm) for name in ("grey", "white", "t1"))
+    brain = ndimage.binary_fill_holes(ndimage.binary_opening(head > 0.15, iterations=1))
+    brain = _largest(np.asarray(brain, dtype=bool))
+    total = np.maximum(grey + white, 1e-3)
+    solid = np.clip(grey + white, 0, 1)
+    white = np.where(brain, white / total * solid, 0).astype(np.float32)
+    grey = np.where(brain, grey / total * solid, 0).astype(np.float32)
+    fluid = np.where(brain, 1 - grey - white, 0).astype(np.float32)
+    return Anatomy(grey, white, fluid, _vessels(generator, fluid, brain, voxel_mm), brain, affine)
+
+
+def smooth_noise(generator: np.random.Generator, shape: tuple[int, ...], points: int) -> Image:
+    """Random field of mean 0 and standard deviation near 1 with ``points`` control points per axis, cubic between."""
+    coarse = generator.standard_normal((points,) * 3)
+    zoom = [size / points for size in shape]
+    field = ndimage.zoom(coarse, zoom, order=3, mode="nearest", grid_mode=True)[tuple(slice(size) for size in shape)]
+    return np.asarray(field / max(float(field.std()), 1e-6), dtype=np.float32)
+
+
+@cache
+def _template(name: str) -> tuple[Image, NDArray[np.float64]]:
+    load = {"grey": load_mni152_gm_template, "white": load_mni152_wm_template, "t1": load_mni152_template}[name]
+    image = load(resolution=1)
+    return np.asarray(image.get_fdata(dtype=np.float32)), np.asarray(image.affine)
+
+
+@cache
+def _blurred_template(name: str, voxel_mm: float) -> tuple[Image, NDArray[np.float64]]:
+    """The template, smoothed so that sampling it every ``voxel_mm`` does not alias."""
+    data, affine = _template(name)
+    return np.asarray(ndimage.gaussian_filter(data, (voxel_mm - 1) / 2.5)), affine
+
+
+def _sample(name: str, places: NDArray[np.float64], voxel_mm: float) -> Image:
+    data, affine = _blurred_template(name, voxel_mm)
+    back = np.linalg.inv(affine)
+    indices = np.einsum("ab,b...->a...", back[:3, :3], places) + back[:3, 3][:, None, None, None]
+    return np.asarray(ndimage.map_coordinates(data, indices, order=1), dtype=np.float32)
+
+
+def _deformed_places(
+    generator: np.random.Generator, shape: tuple[int, int, int], affine: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """World place in the template (3, i, j, k) that each voxel of the patient shows."""
+    indices = np.indices(shape, dtype=np.float64)
+    world = np.einsum("ab,b...->a...", affine[:3, :3], indices) + affine[:3, 3][:, None, None, None]
+    scale = 1 + generator.normal(0, 0.025, 3)
+    centre = np.array((0.0, -18.0, 10.0))
+    places = (world - centre[:, None, None, None]) * scale[:, None, None, None] + centre[:, None, None, None]
+    widening = generator.normal(0.08, 0.1)
+    away = world - _VENTRICLES_MM[:, None, None, None]
+    near = np.exp(-(away**2).sum(axis=0) / (2 * 28.0**2))
+    places -= np.clip(widening, -0.12, 0.3) * near * away
+    for axis in range(3):
+        places[axis] += _DEFORMATION_MM * smooth_noise(generator, shape, _CONTROL_POINTS)
+    return np.asarray(places, dtype=np.float64)
+
+
+def _vessels(generator: np.random.Generator, fluid: Image, brain: NDArray[np.bool_], voxel_mm: float) -> Image:
+    """Thin winding lines where two random fields cross zero, in the fluid near tissue (sulci, choroid plexus)."""
+    points = 30
+    first, second = (smooth_noise(generator, fluid.shape, points) for _ in range(2))
+    width = 0.22 * max(voxel_mm, 1.5) / 1.5
+    lines = np.exp(-((first / width) ** 2) - (second / width) ** 2)
+    return np.asarray(lines * np.clip(4 * fluid * (1 - fluid), 0, 1) * brain, dtype=np.float32)
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    return np.asarray(labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:])), dtype=bool)

@@ -1,0 +1,141 @@
+"""Do: decided volumes to irregular tissue maps, exact to the voxel in volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ranoscope.domain import Tissue
+from ranoscope.phantom.anatomy import Anatomy, smooth_noise
+from ranoscope.phantom.courses import Lesion
+
+Field = NDArray[np.float32]
+CAVITY = 9  # beside Tissue's values, inside this room only
+# Spread of repeated segmentations by lesion size in mm^3: p10-p90 of relative volume published for LUMIERE's tools,
+# divided by 2.56 to give a standard deviation.
+_REPEATABILITY = ((1_000, 0.143), (5_000, 0.058), (20_000, 0.021), (60_000, 0.011), (np.inf, 0.006))
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where one lesion lives: fields whose lowest values are taken first when tissue of a kind is laid down.
+
+    ``cavity``: mm from the centre, warped; ``tumour``: the same, lopsided, so that a rest after surgery is a nodule
+    rather than a ring; ``edema``: the same, cheap along white matter and dear in grey matter and fluid.
+    """
+
+    cavity: Field
+    tumour: Field
+    edema: Field
+
+
+def make_sites(generator: np.random.Generator, anatomy: Anatomy, count: int) -> list[Site]:
+    """Draw ``count`` sites in deep white matter, apart from each other by 25 mm or more where the brain allows."""
+    white = np.asarray(ndimage.gaussian_filter(anatomy.white, 3.0 / anatomy.voxel_mm), dtype=np.float32)
+    depth = np.asarray(ndimage.distance_transform_edt(anatomy.brain, anatomy.voxel_mm), dtype=np.float32)
+    heights = anatomy.affine[2, 2] * np.arange(anatomy.brain.shape[2]) + anatomy.affine[2, 3]
+    # Supratentorial: glioblastoma of the cerebellum and brain stem is rare in adults.
+    allowed = (white > 0.45) & (depth > 14) & (heights > -12)[None, None, :]
+    candidates = np.argwhere(allowed)
+    centres: list[NDArray[np.int_]] = []
+    for _ in range(count):
+        tried = candidates[generator.integers(len(candidates), size=40)]
+        apart = [
+            min((float(np.linalg.norm(place - c)) for c in centres), default=1e9) * anatomy.voxel_mm for place in tried
+        ]
+        far = [place for place, distance in zip(tried, apart, strict=True) if distance > 25]
+        centres.append(far[0] if far else tried[int(np.argmax(apart))])
+    return [_make_site(generator, anatomy, centre) for centre in centres]
+
+
+def draw_tissue(anatomy: Anatomy, sites: list[Site], lesions: tuple[Lesion, ...]) -> NDArray[np.uint8]:
+    """The true map of ``Tissue`` and ``CAVITY`` (uint8, axes of the anatomy) for one visit."""
+    tissue = np.zeros(anatomy.brain.shape, dtype=np.uint8)
+    voxel_mm3 = anatomy.voxel_mm**3
+    solid = anatomy.brain & (anatomy.fluid < 0.6)
+    for site, lesion in zip(sites, lesions, strict=False):
+        _lay(tissue, site.cavity, anatomy.brain & (tissue != CAVITY), lesion.cavity / voxel_mm3, CAVITY)
+    for site, lesion in zip(sites, lesions, strict=False):
+        _lay_tumour(tissue, site, solid, lesion, voxel_mm3)
+    for site, lesion in zip(sites, lesions, strict=False):
+        free = solid & (tissue == Tissue.BACKGROUND)
+        _lay(tissue, site.edema, free, lesion.edema / voxel_mm3, Tissue.EDEMA)
+    return tissue
+
+
+def segment(generator: np.random.Generator, tissue: NDArray[np.uint8], voxel_mm: float) -> NDArray[np.uint8]:
+    """What an automatic tool makes of the true map: its labels as ``Tissue``, with errors at the borders.
+
+    Volumes of enhancing tumour vary from visit to visit as LUMIERE's do for lesions of that size; nothing enhancing
+    stays nothing. A part of the cavity is called necrosis, as DeepBraTumIA does.
+    """
+    labels = np.where(tissue == CAVITY, Tissue.BACKGROUND, tissue).astype(np.uint8)
+    rim = ndimage.binary_dilation(tissue == Tissue.ENHANCING, iterations=2) & (tissue == CAVITY)
+    if generator.random() < 0.5:
+        labels[rim] = Tissue.NECROSIS_NONENHANCING
+    _resize(generator, labels, Tissue.ENHANCING, Tissue.EDEMA, voxel_mm)
+    return labels
+
+
+def _make_site(generator: np.random.Generator, anatomy: Anatomy, centre: NDArray[np.int_]) -> Site:
+    shape = anatomy.brain.shape
+    offsets = [(np.arange(size) - place) * anatomy.voxel_mm for size, place in zip(shape, centre, strict=True)]
+    axes = np.exp(generator.normal(0, 0.18, 3))
+    grids = np.meshgrid(*offsets, indexing="ij", sparse=True)
+    distance = np.sqrt(sum((grid * axis) ** 2 for grid, axis in zip(grids, axes, strict=True)))
+    coarse, fine = smooth_noise(generator, shape, 12), smooth_noise(generator, shape, 24)
+    warped = distance * np.exp(0.22 * coarse + 0.10 * fine)
+    lopsided = warped + 0.30 * warped * smooth_noise(generator, shape, 9)
+    spread = ndimage.gaussian_filter(anatomy.white, 1.5 / anatomy.voxel_mm)
+    edema = warped * np.exp(0.15 * coarse) / (0.25 + spread)
+    return Site(*(np.asarray(part, dtype=np.float32) for part in (warped, lopsided, edema)))
+
+
+def _lay(tissue: NDArray[np.uint8], cost: Field, free: NDArray[np.bool_], voxels: float, value: int) -> None:
+    """Give ``value`` to the cheapest free voxels, as many as asked for."""
+    count = min(round(voxels), int(free.sum()))
+    if count <= 0:
+        return
+    places = np.flatnonzero(free)
+    cheapest = places[np.argpartition(cost.ravel()[places], count - 1)[:count]]
+    tissue.ravel()[cheapest] = value
+
+
+def _lay_tumour(
+    tissue: NDArray[np.uint8], site: Site, solid: NDArray[np.bool_], lesion: Lesion, voxel_mm3: float
+) -> None:
+    """Enhancing tumour with its necrosis in the depth; a volume above 0 is at least one voxel."""
+    if lesion.enhancing <= 0:
+        return
+    before = tissue.copy()
+    free = solid & (tissue == Tissue.BACKGROUND)
+    whole = max(round((lesion.enhancing + lesion.necrosis) / voxel_mm3), 1)
+    _lay(tissue, site.tumour, free, whole, Tissue.ENHANCING)
+    mine = (tissue == Tissue.ENHANCING) & (before != Tissue.ENHANCING)
+    core = min(round(lesion.necrosis / voxel_mm3), int(mine.sum()) - 1)
+    if core > 0:
+        depth = ndimage.distance_transform_edt(mine) - 0.02 * site.tumour
+        _lay(tissue, (-depth).astype(np.float32), mine, core, Tissue.NECROSIS_NONENHANCING)
+
+
+def _resize(
+    generator: np.random.Generator, labels: NDArray[np.uint8], kind: Tissue, other: Tissue, voxel_mm: float
+) -> None:
+    """Move the border between ``kind`` and its surroundings by the segmentation error for its size."""
+    inside = labels == kind
+    count = int(inside.sum())
+    if count == 0:
+        return
+    volume = count * voxel_mm**3
+    sigma = next(spread for limit, spread in _REPEATABILITY if volume < limit)
+    step = round(count * float(generator.normal(0, sigma)))
+    ragged = generator.random(labels.shape, dtype=np.float32)
+    if step > 0:
+        edge = ndimage.binary_dilation(inside) & ((labels == Tissue.EDEMA) | (labels == Tissue.BACKGROUND))
+        _lay(labels, ragged, edge, min(step, int(edge.sum())), kind)
+    elif step < 0:
+        edge = inside & ~ndimage.binary_erosion(inside)
+        _lay(labels, ragged, edge, min(-step, count - 1), other)
