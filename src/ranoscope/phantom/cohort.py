@@ -1,0 +1,79 @@
+"""Make the cohort: plan everything, then render patients side by side, each visit whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from ranoscope import runs
+from ranoscope.config import PhantomSettings
+from ranoscope.domain import RESEARCH_USE_ONLY
+from ranoscope.errors import RunError, problem
+from ranoscope.phantom.anatomy import make_anatomy
+from ranoscope.phantom.plans import PatientPlan, plan_cohort
+from ranoscope.phantom.tables import write_tables
+from ranoscope.phantom.tumour import draw_tissue, make_sites
+from ranoscope.phantom.writer import VisitContent, write_visit
+
+ABOUT = "phantom.json"
+_MOST_LESIONS = 5
+Progress = Callable[[int, int, str], None]
+
+_README = f"""# A synthetic cohort in LUMIERE's shape
+
+Made by `ranoscope phantom`. No patient is in it: anatomy comes from the MNI152 template maps, deformed at random, and
+the disease from a simulation. Names, grids, types, label conventions and tables are those of the published LUMIERE
+data set, quirks included; `phantom_truth.csv` and `{ABOUT}` are the only files LUMIERE does not have.
+
+What it can show: that software reads, aligns, learns, scores and explains as it should. What it cannot show: how well
+anything works on patients. {RESEARCH_USE_ONLY}
+"""
+
+
+def make_phantom(out: Path, settings: PhantomSettings, workers: int, progress: Progress) -> None:
+    """Write a LUMIERE-shaped folder; visits that an earlier, interrupted call finished are kept.
+
+    Same settings, same bytes, whatever the number of workers.
+
+    Args:
+        out: the folder that will hold ``Imaging/`` and the tables.
+        settings: size, voxel edge, seed and reader noise.
+        workers: patients rendered side by side.
+        progress: told (done, total, what) after every patient.
+
+    Raises:
+        RunError: ``out`` holds a cohort made with other settings.
+        StorageError: the disk is full or not writable.
+    """
+    about = settings.model_dump(mode="json")
+    known = runs.read_json(out / ABOUT, "ranoscope phantom") if (out / ABOUT).is_file() else about
+    if known != about:
+        raise RunError(problem(f"a cohort of {about}", f"one of {known}", str(out), "choose another folder"))
+    runs.write_json(out / ABOUT, about)
+    plans = plan_cohort(settings)
+    progress(0, len(plans), "synthetic patients")
+    tasks = (delayed(_render)(out / "Imaging", plan, settings) for plan in plans)
+    finished = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2 * n_jobs")(tasks)
+    for done, name in enumerate(finished, start=1):
+        progress(done, len(plans), name)
+    write_tables(out, plans)
+    runs.write_text(out / "README.md", _README)
+
+
+def _render(imaging: Path, plan: PatientPlan, settings: PhantomSettings) -> str:
+    """Render the visits of one patient that are not there yet."""
+    folders = [imaging / plan.name / str(visit.planned.visit) for visit in plan.visits]
+    if all(folder.is_dir() for folder in folders):
+        return plan.name
+    generator = np.random.default_rng([settings.seed, plan.number, 1])
+    anatomy = make_anatomy(generator, settings.voxel_mm)
+    sites = make_sites(generator, anatomy, _MOST_LESIONS)
+    for number, (visit, folder) in enumerate(zip(plan.visits, folders, strict=True)):
+        if not folder.is_dir():
+            tissue = draw_tissue(anatomy, sites, visit.planned.lesions)
+            content = VisitContent(tissue, visit.sequences, visit.segmented)
+            write_visit(folder, anatomy, content, np.random.default_rng([settings.seed, plan.number, 2, number]))
+    return plan.name
