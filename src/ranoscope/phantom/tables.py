@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel as nib
@@ -72,12 +73,12 @@ def _completeness(plans: list[PatientPlan]) -> list[tuple[str, ...]]:
 
 def _mr_info(imaging: Path, plans: list[PatientPlan]) -> list[tuple[str, ...]]:
     scanners = (("1.5", "SIEMENS", "Aera"), ("3", "SIEMENS", "Verio"), ("1.5", "Philips", "Ingenia"))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for plan in plans:
         for visit in plan.visits:
             for sequence in visit.sequences:
                 path = imaging / plan.name / str(visit.planned.visit) / f"{sequence}.nii.gz"
-                header = nib.load(path).header
+                header = nib.Nifti1Image.from_filename(path).header
                 (i, j, k), (x, y, z) = header.get_data_shape(), (f"{edge:.3f}" for edge in header.get_zooms())
                 scan = (f"[{x}, {y}]", z, f"[{x}, {y}, {z}]", str(j), str(i), str(k))
                 place = (plan.name, str(visit.planned.visit), str(sequence))
@@ -85,7 +86,7 @@ def _mr_info(imaging: Path, plans: list[PatientPlan]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _write(path: Path, header: tuple[str, ...], rows: list[tuple[object, ...]] | list[tuple[str, ...]]) -> None:
+def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)

@@ -1,0 +1,1 @@
+"""The command line: one verb per arrow of the journey, no logic."""
