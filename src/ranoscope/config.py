@@ -8,9 +8,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,6 +24,9 @@ class Settings(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+S = TypeVar("S", bound=Settings)
 
 
 class PairRule(StrEnum):
@@ -191,8 +195,12 @@ def recipes_folder() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "recipes"
 
 
-def load_recipe(name: str | Path) -> Recipe:
+def load_recipe(name: str | Path, changes: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or the bare name of one that came with ranoscope, as a delta over ``base.yaml``.
+
+    Args:
+        name: path or bare name.
+        changes: settings laid over the recipe, each ``key.sub=value`` with a YAML value.
 
     Raises:
         RecipeError: no such recipe, not YAML, or a key or value that is not allowed, by name.
@@ -207,6 +215,8 @@ def load_recipe(name: str | Path) -> Recipe:
         )
     merged = _merge(_read_yaml(recipes_folder() / "base.yaml"), _read_yaml(path))
     merged.setdefault("name", path.stem)
+    for change in changes:
+        merged = _merge(merged, _parse_change(change))
     return parse_recipe(merged, str(path))
 
 
@@ -216,10 +226,19 @@ def parse_recipe(content: dict[str, Any], where: str) -> Recipe:
     Raises:
         RecipeError: with every offending key on a line of its own.
     """
+    return parse_settings(Recipe, content, where)
+
+
+def parse_settings(model: type[S], content: dict[str, Any], where: str) -> S:
+    """Validate one group of settings; ``where`` names their place in messages.
+
+    Raises:
+        RecipeError: with every offending key by name.
+    """
     try:
-        return Recipe.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(detail) for detail in error.errors()]
+        lines = [_explain(detail, model) for detail in error.errors()]
         raise RecipeError(
             problem("known settings with allowed values", "; ".join(lines), where, "correct these keys")
         ) from error
@@ -252,18 +271,31 @@ def _merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain(detail: Any) -> str:
+def _parse_change(change: str) -> dict[str, Any]:
+    """``training.epochs=5`` as ``{"training": {"epochs": 5}}``."""
+    key, equals, text = change.partition("=")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    if not (key.strip() and equals):
+        raise RecipeError(problem("KEY=VALUE", f"`{change}`", "--set", "write e.g. training.epochs=5"))
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _explain(detail: Any, model: type[Settings]) -> str:
     location = [str(part) for part in detail["loc"] if str(part) not in ("densenet", "change-aware")]
     place = ".".join(location)
     if detail["type"] != "extra_forbidden":
         return f"`{place}`: {detail['msg']} (got {detail.get('input')!r})"
-    near = difflib.get_close_matches(location[-1], sorted(_known_keys(Recipe)), n=1)
+    near = difflib.get_close_matches(location[-1], sorted(_known_keys(model)), n=1)
     return f"unknown key `{place}`" + (f" (did you mean `{near[0]}`?)" if near else "")
 
 
 def _known_keys(model: type[Settings]) -> set[str]:
-    groups = (
-        GridSettings, AugmentationSettings, DenseNetSettings, ChangeAwareSettings, TrainingSettings, FoldSettings,
-        EvaluationSettings, ExplanationSettings,
-    )  # fmt: skip
-    return set(model.model_fields).union(*(group.model_fields for group in groups))
+    """Every key of the tree below ``model``, read from its JSON schema."""
+    schema = model.model_json_schema()
+    groups = (schema, *schema.get("$defs", {}).values())
+    return {key for group in groups for key in group.get("properties", {})}

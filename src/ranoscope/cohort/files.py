@@ -21,7 +21,8 @@ PATIENTS = "patients.csv"
 SOURCE = "source.json"
 
 __all__ = [
-    "open_run_images", "read_cases", "read_flow", "read_patients", "read_studies", "render_flow", "write_cohort",
+    "open_run_images", "read_cases", "read_flow", "read_is_synthetic", "read_patients", "read_studies", "render_flow",
+    "write_cohort",
 ]  # fmt: skip
 
 _COMMAND = "ranoscope cohort"
@@ -42,7 +43,7 @@ def write_cohort(run: Path, cohort: Cohort, settings: CohortSettings, inputs: Ma
     images = None
     if cohort.images is not None:
         images = Path(os.path.relpath(cohort.images.resolve(), run.resolve())).as_posix()
-    runs.write_json(run / SOURCE, {"images": images})
+    runs.write_json(run / SOURCE, {"images": images, "synthetic": cohort.synthetic})
     runs.write_csv(run / runs.STUDIES, cohort.studies)
     runs.write_csv(run / PATIENTS, cohort.patients)
     runs.write_json(run / runs.FLOW, cohort.flow)
@@ -91,6 +92,15 @@ def read_flow(run: Path) -> dict[str, Any]:
     """
     flow: dict[str, Any] = runs.read_json(run / runs.FLOW, _COMMAND)
     return flow
+
+
+def read_is_synthetic(run: Path) -> bool:
+    """Whether the run's cohort is a phantom, so that no figure made from it speaks of patients.
+
+    Raises:
+        RunError: there is no cohort yet.
+    """
+    return bool(runs.read_json(run / SOURCE, _COMMAND).get("synthetic"))
 
 
 def open_run_images(run: Path, images: Path | None = None) -> ImagingArchive:

@@ -17,6 +17,8 @@ PATIENT = re.compile(r"^Patient-\w+$")
 RATINGS = "LUMIERE-ExpertRating-v202211.csv"
 COMPLETENESS = "LUMIERE-datacompleteness.csv"
 DEMOGRAPHICS = "LUMIERE-Demographics_Pathology.csv"
+# Not in LUMIERE: a cohort that holds it is synthetic, and everything made from it says so.
+SYNTHETIC_MARK = "phantom.json"
 
 _ATLAS = "DeepBraTumIA-segmentation/atlas"
 ATLAS_MASK = f"{_ATLAS}/segmentation/seg_mask.nii.gz"

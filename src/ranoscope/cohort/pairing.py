@@ -12,7 +12,7 @@ from ranoscope.cohort.archive import ImagingArchive, open_archive
 from ranoscope.cohort.flow import describe_flow
 from ranoscope.cohort.inventory import VOLUME_KEYS, Inventory, take_inventory
 from ranoscope.cohort.lumiere import Patient, RatingRow, Tables, read_tables
-from ranoscope.cohort.tables import bad_values
+from ranoscope.cohort.tables import bad_values, is_synthetic
 from ranoscope.cohort.timeline import Exclusion, Timeline, make_timelines
 from ranoscope.config import CohortSettings, DuplicatePolicy, PairRule
 from ranoscope.domain import SEQUENCES, Segmenter, StudyKey, VisitState
@@ -37,6 +37,7 @@ class Cohort:
     ``table``: a row per row of the rating table, in its order; ``excluded_because`` is empty for a case.
     ``studies``: a row per visit on disk or in a table. ``patients``: demographics. ``flow``: counts of every step.
     ``warnings``: sentences for the user. ``inputs``: table name → SHA-256. ``images``: the archive's place, if any.
+    ``synthetic``: the cohort is a phantom, no patient is in it.
     """
 
     table: pd.DataFrame
@@ -46,6 +47,7 @@ class Cohort:
     warnings: list[str]
     inputs: dict[str, str]
     images: Path | None
+    synthetic: bool
 
 
 def build_cohort(root: Path, settings: CohortSettings) -> Cohort:
@@ -77,6 +79,7 @@ def build_cohort(root: Path, settings: CohortSettings) -> Cohort:
         warnings=warnings,
         inputs=tables.inputs,
         images=archive.path if archive else None,
+        synthetic=is_synthetic(root),
     )
 
 

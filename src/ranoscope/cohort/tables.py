@@ -51,7 +51,7 @@ def find_table(root: Path, published: str) -> Path | None:
         TableError: several files of one folder could be it and none carries the published name.
     """
     stem = published.removesuffix(".csv").removesuffix("-v202211")
-    home = root.parent if root.is_file() or root.name == layout.IMAGING else root
+    home = _home(root)
     for folder in (home, home / layout.IMAGING, home.absolute().parent):
         found = sorted(folder.glob(f"{stem}*.csv"))
         exact = [path for path in found if path.name == published]
@@ -61,6 +61,11 @@ def find_table(root: Path, published: str) -> Path | None:
             names = ", ".join(path.name for path in found)
             raise TableError(problem(f"one {published}", names, "the LUMIERE folder", "keep the one to be read"))
     return None
+
+
+def is_synthetic(root: Path) -> bool:
+    """Whether the folder given, or the one that holds its ``Imaging``, carries a phantom's mark."""
+    return (_home(root) / layout.SYNTHETIC_MARK).is_file()
 
 
 def read_lines(path: Path, columns: tuple[Column, ...]) -> list[Line]:
@@ -93,6 +98,11 @@ def read_lines(path: Path, columns: tuple[Column, ...]) -> list[Line]:
 def bad_values(file: str, expected: str, found: Iterable[str], do: str) -> TableError:
     """One error that lists every bad value with its line."""
     return TableError(problem(expected, "; ".join(found), file, do))
+
+
+def _home(root: Path) -> Path:
+    """The folder that holds the tables in the published arrangement, whichever part of it was named."""
+    return root.parent if root.is_file() or root.name == layout.IMAGING else root
 
 
 def _numbered_rows(path: Path) -> list[tuple[int, list[str]]]:

@@ -1,0 +1,5 @@
+"""The command line: one verb per arrow of the journey, no logic."""
+
+from ranoscope.cli.commands import main
+
+__all__ = ["main"]

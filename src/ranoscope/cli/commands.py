@@ -1,0 +1,155 @@
+"""The commands, in the order of the journey. Heavy libraries are imported inside them, so that --help is instant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ranoscope import __version__
+from ranoscope.cli import stages
+from ranoscope.cli.terminal import OUT, plain_errors, say
+from ranoscope.config import CohortSettings, DuplicatePolicy, PairRule, PhantomSettings, parse_settings
+from ranoscope.domain import RESEARCH_USE_ONLY, SEQUENCES
+
+app = typer.Typer(
+    name="ranoscope",
+    help=(
+        "Has this glioblastoma responded? Two consecutive MRI studies in, an honest, explained RANO call out.\n\n"
+        "The journey: cohort → crossval → evaluate → explain → report. Begin with `ranoscope demo`, or with "
+        "`ranoscope download` for LUMIERE itself.\n\n" + RESEARCH_USE_ONLY
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+_DEMO = "Try it"
+_JOURNEY = "The journey"
+_DATA = "Data"
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
+OutOption = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.", show_default=False)]
+
+
+def main() -> None:
+    """Entry point of the command `ranoscope`."""
+    with plain_errors():
+        app()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"ranoscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(rich_help_panel=_DEMO)
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic cohort.")] = 0,
+) -> None:
+    """The whole journey on a synthetic cohort, in minutes: all commands below, in order."""
+    stages.run_demo(out, seed)
+
+
+@app.command(rich_help_panel=_DATA)
+def phantom(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to fill.", show_default=False)],
+    patients: Annotated[int, typer.Option(min=1, max=999, help="Number of synthetic patients.")] = 12,
+    voxel_mm: Annotated[float, typer.Option(min=1, max=6, help="Voxel edge, mm; 1 = LUMIERE's own grids.")] = 3.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    reader_noise: Annotated[
+        float, typer.Option(min=0, max=1, help="Chance that a rating is replaced by a neighbouring category.")
+    ] = PhantomSettings().reader_noise,
+) -> None:
+    """Make a synthetic cohort: a folder of LUMIERE's exact shape, from nothing but a seed."""
+    settings = PhantomSettings(patients=patients, voxel_mm=voxel_mm, seed=seed, reader_noise=reader_noise)
+    stages.run_phantom(out, settings)
+
+
+@app.command(rich_help_panel=_DATA)
+def download(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to fill.", show_default=False)],
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="I have read the licence note and agree (no question asked).")
+    ] = False,
+) -> None:
+    """Fetch the published LUMIERE files (33 GB): licence note first, resumable, sizes verified."""
+    stages.run_download(out, accept_licence)
+
+
+@app.command(rich_help_panel=_JOURNEY)
+def cohort(
+    lumiere: Annotated[
+        Path, typer.Argument(metavar="LUMIERE", help="Folder (or zip) as published; tables alone will do.")
+    ],
+    out: OutOption,
+    pair_rule: Annotated[
+        PairRule, typer.Option(help="Which earlier study is the prior; previous_row is the paper's.")
+    ] = PairRule.PREVIOUS_SCAN,
+    duplicates: Annotated[DuplicatePolicy, typer.Option(help="Two ratings of one visit.")] = DuplicatePolicy.DROP,
+    sequences: Annotated[str, typer.Option(help="Sequences a study must have.")] = "+".join(SEQUENCES),
+    keep_under_3_months: Annotated[
+        bool, typer.Option("--keep-under-3-months", help="Keep visits marked as under 3 months (column and rationale).")
+    ] = False,
+    keep_non_rano: Annotated[
+        bool, typer.Option("--keep-non-rano", help="Keep visits whose rationale says they are no RANO timepoint.")
+    ] = False,
+) -> None:
+    """1. Select the cases: RUN/cohort.csv with every exclusion named, and the flow diagram."""
+    chosen: dict[str, Any] = {
+        "pair_rule": pair_rule,
+        "duplicates": duplicates,
+        "required_sequences": [part for part in sequences.split("+") if part],
+        "exclude_under_3_months_column": not keep_under_3_months,
+        "exclude_under_3_months_rationale": not keep_under_3_months,
+        "exclude_not_a_rano_timepoint": not keep_non_rano,
+    }
+    stages.run_cohort(lumiere, parse_settings(CohortSettings, chosen, "the options of `ranoscope cohort`"), out)
+
+
+@app.command(rich_help_panel=_JOURNEY)
+def crossval(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a recipe shipped here.")],
+    cohort_run: Annotated[Path, typer.Option("--cohort", metavar="RUN", help="Folder that `ranoscope cohort` wrote.")],
+    out: OutOption,
+    images: Annotated[
+        Path | None, typer.Option(metavar="LUMIERE", help="Where the images are now, if they have moved.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. training.devices=2; repeatable."),
+    ] = None,
+) -> None:
+    """2. Train and call: every case by a network that never saw its patient; RUN/calls.csv. Resumes."""
+    stages.run_crossval(recipe, changes or [], cohort_run, out, images)
+
+
+@app.command(rich_help_panel=_JOURNEY)
+def evaluate(run: RunArgument) -> None:
+    """3. Score the calls beside their rivals, with intervals over patients; RUN/scorecard.json."""
+    stages.run_evaluate(run)
+
+
+@app.command(rich_help_panel=_JOURNEY)
+def explain(run: RunArgument) -> None:
+    """4. Show what the network looked at: maps and figures per case; RUN/explanations."""
+    stages.run_explain(run)
+
+
+@app.command(rich_help_panel=_JOURNEY)
+def report(run: RunArgument) -> None:
+    """5. One self-contained page that opens offline; RUN/report.html."""
+    stages.run_report(run)
+    OUT.print(f"[dim]{RESEARCH_USE_ONLY}[/]")
