@@ -1,0 +1,123 @@
+"""The scoreboard as a table: for the terminal and as CSV."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ranoscope.evaluation.scores import BALANCED_ACCURACY, FIRST_PROGRESSION_AUC, KAPPA, MACRO_F1, PD_AUC, recall_name
+
+
+def scoreboard_table(scorecard: dict[str, Any]) -> pd.DataFrame:
+    """One row per contender: what it is, then every metric with ``_low`` and ``_high``; empty where undefined.
+
+    ``median_of_folds`` is the reference paper's statistic, for comparison only.
+    """
+    rows = []
+    for contender in scorecard["contenders"]:
+        cells = {key: contender[key] for key in ("name", "title", "kind", "level", "probabilities")}
+        for name, found in contender["metrics"].items():
+            cells |= {name: found["estimate"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+        rows.append({**cells, "median_of_folds": contender["median_of_folds"]["estimate"], "knew": contender["knew"]})
+    return pd.DataFrame(rows)
+
+
+def render_scoreboard(scorecard: dict[str, Any]) -> RenderableType:
+    """The scoreboard for the terminal: headline scores, recalls, paired differences and what to bear in mind.
+
+    Args:
+        scorecard: content of scorecard.json.
+    """
+    cohort = scorecard["cohort"]
+    classes = ", ".join(f"{name} {count}" for name, count in cohort["cases_per_response"].items())
+    title = Text(f"{cohort['cases']} cases of {cohort['patients']} patients ({classes})", "bold")
+    return Group(title, _headline(scorecard), _recall(scorecard), _differences(scorecard), *_remarks(scorecard))
+
+
+def _headline(scorecard: dict[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("")
+    table.add_column("Knew")
+    for heading in ("Balanced acc.", "Macro-F1", "Kappa", "PD AUC", "1st-progr. AUC"):
+        table.add_column(heading, justify="right")
+    for contender in scorecard["contenders"]:
+        found = contender["metrics"]
+        table.add_row(
+            contender["title"],
+            contender["level"] or "?",
+            _percent(found[BALANCED_ACCURACY]),
+            *(_decimal(found[name]) for name in (MACRO_F1, KAPPA, PD_AUC, FIRST_PROGRESSION_AUC)),
+            style="bold" if contender["kind"] == "model" else None,
+        )
+    return table
+
+
+def _recall(scorecard: dict[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("Recall")
+    classes = scorecard["classes"][::-1]
+    for name in (*classes, "ECE", "Brier"):
+        table.add_column(name, justify="right")
+    for contender in scorecard["contenders"]:
+        found = contender["metrics"]
+        table.add_row(
+            contender["title"],
+            *(_percent(found[recall_name(name)]) for name in classes),
+            *(_decimal(found[name]) for name in ("ece", "brier")),
+            style="bold" if contender["kind"] == "model" else None,
+        )
+    return table
+
+
+def _differences(scorecard: dict[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for heading, justify in (("Balanced accuracy, paired", "left"), ("points", "right"), ("better in", "right")):
+        table.add_column(heading, justify="right" if justify == "right" else "left")
+    titles = {contender["name"]: contender["title"] for contender in scorecard["contenders"]}
+    for comparison in scorecard["comparisons"]:
+        found = comparison["differences"][BALANCED_ACCURACY]
+        better = "–" if found["better"] is None else f"{100 * found['better']:.0f} % of resamples"
+        same = " (same level)" if comparison["same_level"] else ""
+        table.add_row(f"{titles[comparison['model']]} − {comparison['rival_title']}{same}", _points(found), better)
+    return table
+
+
+def _remarks(scorecard: dict[str, Any]) -> list[Text]:
+    protocol, model = scorecard["protocol"], scorecard["contenders"][0]
+    folds = model["median_of_folds"]
+    lines = [
+        f"Brackets: {100 * protocol['coverage']:.4g} % interval over {protocol['bootstrap']} resamples of patients; "
+        f"{protocol['predictions']}.",
+        f"Median of {folds['folds']} folds, for comparison only: {100 * folds['estimate']:.1f} % "
+        f"({folds['lacking_a_class']} folds lack a class).",
+    ]
+    lines += [f"Not shown: {rival['title']}, {rival['reason']}." for rival in scorecard["rivals_not_shown"]]
+    left_out = model["metrics"][BALANCED_ACCURACY]["left_out"]
+    if left_out:
+        lines.append(f"{left_out} resamples lack a class and are left out of balanced accuracy.")
+    if model["metrics"][BALANCED_ACCURACY]["reason"]:
+        lines.append(f"Balanced accuracy: {model['metrics'][BALANCED_ACCURACY]['reason']}.")
+    return [Text(line, "dim") for line in (*lines, scorecard["note"])]
+
+
+def _percent(found: dict[str, Any]) -> str:
+    if found["estimate"] is None:
+        return "–"
+    between = "" if found["low"] is None else f" [{100 * found['low']:.0f}–{100 * found['high']:.0f}]"
+    return f"{100 * found['estimate']:.1f} %{between}"
+
+
+def _decimal(found: dict[str, Any]) -> str:
+    return "–" if found["estimate"] is None else f"{found['estimate']:.2f}"
+
+
+def _points(found: dict[str, Any]) -> str:
+    if found["estimate"] is None:
+        return "–"
+    between = "" if found["low"] is None else f" [{100 * found['low']:+.0f} to {100 * found['high']:+.0f}]"
+    return f"{100 * found['estimate']:+.1f}{between}"
