@@ -218,24 +218,36 @@ def _is_current(target: Path, source: StudySource) -> bool:
         return False
     try:
         about = runs.read_json(path, "ranoscope crossval")
+        _arrays(path.parent, source.key)
     except RanoscopeError:
         return False
     return bool(about.get("made_from") == source.fingerprint())
 
 
-@lru_cache(maxsize=4096)
+def _arrays(folder: Path, key: StudyKey) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+    """Volumes and masks, memory-mapped."""
+    try:
+        volumes = np.load(folder / "volumes.npy", mmap_mode="r", allow_pickle=False)
+        masks = np.load(folder / "masks.npy", mmap_mode="r", allow_pickle=False)
+    except (EOFError, OSError, ValueError) as error:
+        do = "run `ranoscope crossval` again; it makes the study anew"
+        raise RunError(problem("whole arrays", f"damaged ones ({error})", f"{key} of the store", do)) from error
+    return volumes, masks
+
+
+# Two open files per study: this many stay far below the usual limit of 1024 per process, in every loader process.
+@lru_cache(maxsize=256)
 def _open(folder: Path, key: StudyKey) -> AlignedStudy:
     path = folder / "study.json"
     if not path.is_file():
         raise RunError(problem("an aligned study", "none", f"{key} of the store", "run `ranoscope crossval` again"))
     about = runs.read_json(path, "ranoscope crossval")
-    volumes = np.load(folder / "volumes.npy", mmap_mode="r", allow_pickle=False)
-    masks = np.load(folder / "masks.npy", allow_pickle=False)
+    volumes, masks = _arrays(folder, key)
     return AlignedStudy(
         key=key,
         sequences=tuple(Sequence(name) for name in about["sequences"]),
         volumes=volumes,
-        brain=masks[0].astype(bool),
+        brain=masks[0].view(np.bool_),
         tumour=masks[1],
         affine=np.asarray(about["affine"]),
     )

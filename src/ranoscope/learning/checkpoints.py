@@ -37,10 +37,29 @@ def fold_folder(run: Path, seed: int, fold: int) -> Path:
     return run / runs.CHECKPOINTS / f"seed-{seed}_fold-{fold}"
 
 
-def save_weights(folder: Path, network: PairNetwork) -> None:
-    """Write the network's weights atomically."""
+def save_weights(path: Path, network: PairNetwork) -> None:
+    """Write the network's weights atomically as safetensors."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    runs.write_bytes(folder / WEIGHTS, save(state))
+    runs.write_bytes(path, save(state))
+
+
+def load_weights(path: Path, network: PairNetwork) -> None:
+    """Read weights that ``save_weights`` wrote into a network of the same shape.
+
+    Raises:
+        RunError: the file is absent, damaged or of another network.
+    """
+    try:
+        network.load_state_dict(load_file(path), strict=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise RunError(
+            problem(
+                "the fold's weights",
+                str(error).splitlines()[0],
+                str(path),
+                "delete the fold's folder and run `ranoscope crossval` again",
+            )
+        ) from error
 
 
 def load_run_recipe(run: Path) -> Recipe:
@@ -68,17 +87,7 @@ def load_fold(run: Path, seed: int, fold: int) -> PairNetwork:
     about = runs.read_json(folder / FOLD, "ranoscope crossval")
     require_same_recipe(about, recipe, folder)
     network = build_network(recipe)
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise RunError(
-            problem(
-                "the fold's weights",
-                str(error).splitlines()[0],
-                str(folder / WEIGHTS),
-                "delete the fold's folder and run `ranoscope crossval` again",
-            )
-        ) from error
+    load_weights(folder / WEIGHTS, network)
     return network.eval()
 
 

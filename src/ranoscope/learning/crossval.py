@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
 import pandas as pd
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from ranoscope import provenance, runs
+from ranoscope.cohort import layout
 from ranoscope.cohort.archive import ImagingArchive
 from ranoscope.cohort.files import PATIENTS, SOURCE, open_run_images, read_cases
 from ranoscope.cohort.folds import assign_folds, read_folds, write_folds
 from ranoscope.config import Recipe
-from ranoscope.domain import RESPONSES, Case, StudyKey
+from ranoscope.domain import RESPONSES, Case, Sequence, StudyKey
 from ranoscope.errors import ImageError, RunError, problem
-from ranoscope.imaging.store import StudyStore, build_store
-from ranoscope.learning.checkpoints import FOLD, fold_folder, require_same_recipe, save_weights, training_fingerprint
+from ranoscope.imaging.store import StudySource, StudyStore, build_store
+from ranoscope.learning.checkpoints import (
+    FOLD,
+    WEIGHTS,
+    fold_folder,
+    require_same_recipe,
+    save_weights,
+    training_fingerprint,
+)
 from ranoscope.learning.data import study_source
 from ranoscope.learning.fitting import FittedFold, fit_fold, probabilities
 
 STORE = "store"
+_COMMAND = "ranoscope crossval"
 _COHORT_FILES = (runs.COHORT, runs.STUDIES, runs.FLOW, PATIENTS)
 Progress = Callable[[int, int, str], None]
 
@@ -54,11 +67,11 @@ def cross_validate(
     store = prepare_store(recipe, cohort_run, cases, progress, images)
     _adopt_cohort(cohort_run, out)
     folds = _settle_folds(recipe, cases, out)
+    which = itertools.product(sorted(recipe.folds.seeds), range(recipe.folds.count))
+    plans = [_plan(recipe, cases, folds, out, seed_and_fold) for seed_and_fold in which]
+    _require_own_checkpoints(recipe, plans, out)
     _record(recipe, out)
-    tables = [
-        _run_fold(recipe, store, cases, folds, out, (int(seed), int(fold)), progress)
-        for seed, fold in folds[["seed", "fold"]].drop_duplicates().sort_values(["seed", "fold"]).to_numpy()
-    ]
+    tables = [_run_fold(recipe, store, plan, progress, place) for place, plan in enumerate(plans)]
     calls = pd.concat(tables).sort_values(["seed", "patient", "current"], ignore_index=True)
     rank_zero_only(runs.write_csv)(out / runs.CALLS, calls)
     return calls
@@ -74,9 +87,8 @@ def prepare_store(
     """
     archive = open_run_images(cohort_run, images)
     keys = sorted({key for case in cases for key in (case.prior_study, case.current_study)})
-    failures = _missing_files(archive, keys)
-    sources = [study_source(archive, key) for key in keys if key not in failures]
-    workers = min(os.cpu_count() or 1, 8)
+    sources, failures = _find_files(archive, keys, recipe.sequences)
+    workers = min(joblib.cpu_count(), 8)
     failures |= build_store(cohort_run / STORE, sources, recipe.grid, progress, workers)
     if failures:
         raise ImageError("\n".join(failures[key] for key in sorted(failures)))
@@ -89,21 +101,32 @@ def open_run_store(run: Path, recipe: Recipe) -> StudyStore:
     Raises:
         RunError: the run names no store, or it has gone.
     """
-    place = runs.read_json(run / SOURCE, "ranoscope crossval").get("store")
+    place = runs.read_json(run / SOURCE, _COMMAND).get("store")
     store = StudyStore(run / str(place), recipe.grid)
     if place is None or not store.folder.is_dir():
         raise RunError(problem("the store of aligned studies", "none", str(run), "run `ranoscope crossval` again"))
     return store
 
 
-def _missing_files(archive: ImagingArchive, keys: list[StudyKey]) -> dict[StudyKey, str]:
+def _find_files(
+    archive: ImagingArchive, keys: list[StudyKey], sequences: tuple[Sequence, ...]
+) -> tuple[list[StudySource], dict[StudyKey, str]]:
+    """The studies' files, and a message for each study that lacks one."""
+    sources: list[StudySource] = []
     failures: dict[StudyKey, str] = {}
     for key in keys:
         try:
-            study_source(archive, key)
+            source = study_source(archive, key)
         except ImageError as error:
             failures[key] = str(error)
-    return failures
+            continue
+        missing = [layout.atlas_file(sequence) for sequence in sequences if sequence not in source.volumes]
+        if missing:
+            do = "restore it from the download, or leave the sequence out of the recipe"
+            failures[key] = problem(f"the file {', '.join(missing)}", "none", str(key), do)
+        else:
+            sources.append(source)
+    return sources, failures
 
 
 @rank_zero_only
@@ -148,64 +171,68 @@ def _settle_folds(recipe: Recipe, cases: list[Case], out: Path) -> pd.DataFrame:
     return drawn
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """One fold before it is trained; ``key`` changes with anything its network or calls depend on."""
+
+    seed: int
+    fold: int
+    folder: Path
+    test: list[Case]
+    training: list[Case]
+    key: str
+
+
+def _plan(recipe: Recipe, cases: list[Case], folds: pd.DataFrame, out: Path, which: tuple[int, int]) -> _Plan:
+    seed, fold = which
+    held_out = set(folds.loc[(folds["seed"] == seed) & (folds["fold"] == fold), "patient"])
+    test = [case for case in cases if case.patient in held_out]
+    training = [case for case in cases if case.patient not in held_out]
+    content = [training_fingerprint(recipe), sorted(map(str, test)), sorted(f"{c} {c.response}" for c in training)]
+    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+    return _Plan(seed, fold, fold_folder(out, seed, fold), test, training, key)
+
+
+def _require_own_checkpoints(recipe: Recipe, plans: list[_Plan], out: Path) -> None:
+    """Raise RunError if a finished fold belongs to another recipe or another cohort, before anything is trained."""
+    keys = {plan.folder: plan.key for plan in plans}
+    for record in sorted((out / runs.CHECKPOINTS).glob(f"seed-*/{FOLD}")):
+        about = runs.read_json(record, _COMMAND)
+        require_same_recipe(about, recipe, record.parent)
+        if about.get("key") != keys.get(record.parent):
+            do = "choose another --out, or delete this folder to train afresh"
+            raise RunError(problem("a checkpoint of this cohort", "one of other cases", str(record.parent), do))
+
+
 @rank_zero_only
 def _record(recipe: Recipe, out: Path) -> None:
     inputs = {name: provenance.file_hash(out / name) for name in (runs.COHORT, runs.FOLDS)}
-    for folder in sorted((out / runs.CHECKPOINTS).glob("seed-*")):
-        if (folder / FOLD).is_file():
-            require_same_recipe(runs.read_json(folder / FOLD, "ranoscope crossval"), recipe, folder)
     provenance.record(out, "crossval", recipe.model_dump(mode="json"), inputs, recipe.folds.seeds[0])
 
 
-def _run_fold(
-    recipe: Recipe,
-    store: StudyStore,
-    cases: list[Case],
-    folds: pd.DataFrame,
-    out: Path,
-    which: tuple[int, int],
-    progress: Progress,
-) -> pd.DataFrame:
-    """One fold's calls: read if finished, else trained; ``fold.json``, written last, says finished."""
-    seed, fold = which
-    folder = fold_folder(out, seed, fold)
-    test, training = _split(cases, folds, seed, fold)
-    key = _fold_key(recipe, test, training)
-    epochs = recipe.training.epochs
-    before = (recipe.folds.seeds.index(seed) * recipe.folds.count + fold) * epochs
-    total = len(recipe.folds.seeds) * recipe.folds.count * epochs
-    title = f"seed {seed}, fold {fold + 1} of {recipe.folds.count}"
-    if (folder / FOLD).is_file() and runs.read_json(folder / FOLD, "ranoscope crossval").get("key") == key:
+def _run_fold(recipe: Recipe, store: StudyStore, plan: _Plan, progress: Progress, place: int) -> pd.DataFrame:
+    """Calls of the fold at this place of all: read if finished, else trained; ``fold.json``, written last, says so."""
+    epochs, count = recipe.training.epochs, recipe.folds.count
+    before, total = place * epochs, len(recipe.folds.seeds) * count * epochs
+    title = f"seed {plan.seed}, fold {plan.fold + 1} of {count}"
+    if (plan.folder / FOLD).is_file():
         progress(before + epochs, total, f"{title}: finished before")
-        return runs.read_csv(folder / runs.CALLS, "ranoscope crossval", runs.CALL_COLUMNS)
-    restart = folder / f"restart-{key}"
+    else:
 
-    def told(epoch: int, losses: dict[str, float]) -> None:
-        progress(before + epoch, total, f"{title}, epoch {epoch}: inner loss {losses['inner_loss']:.3f}")
+        def told(epoch: int, what: str) -> None:
+            progress(before + epoch, total, f"{title}, epoch {epoch}: {what}")
 
-    fitted = fit_fold(recipe, store, training, restart, 1000 * seed + fold, told)
-    calls = _calls(fitted, recipe, store, test, which)
-    _finish(recipe, folder, fitted, calls, key)
-    progress(before + epochs, total, f"{title}: done")
-    return runs.read_csv(folder / runs.CALLS, "ranoscope crossval", runs.CALL_COLUMNS)
-
-
-def _split(cases: list[Case], folds: pd.DataFrame, seed: int, fold: int) -> tuple[list[Case], list[Case]]:
-    held_out = set(folds.loc[(folds["seed"] == seed) & (folds["fold"] == fold), "patient"])
-    test = [case for case in cases if case.patient in held_out]
-    return test, [case for case in cases if case.patient not in held_out]
+        restart = plan.folder / f"restart-{plan.key}"
+        fitted = fit_fold(recipe, store, plan.training, restart, 1000 * plan.seed + plan.fold, told)
+        _finish(recipe, plan, fitted, _calls(fitted, recipe, store, plan))
+        if torch.distributed.is_initialized():  # the other processes of a multi-GPU run wait for the files
+            torch.distributed.barrier()
+        progress(before + epochs, total, f"{title}: done")
+    return runs.read_csv(plan.folder / runs.CALLS, _COMMAND, runs.CALL_COLUMNS)
 
 
-def _fold_key(recipe: Recipe, test: list[Case], training: list[Case]) -> str:
-    content = [training_fingerprint(recipe), sorted(map(str, test)), sorted(f"{c} {c.response}" for c in training)]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-
-
-def _calls(
-    fitted: FittedFold, recipe: Recipe, store: StudyStore, test: list[Case], which: tuple[int, int]
-) -> pd.DataFrame:
-    seed, fold = which
-    answers = probabilities(fitted.network, store, test, recipe).double().numpy()
+def _calls(fitted: FittedFold, recipe: Recipe, store: StudyStore, plan: _Plan) -> pd.DataFrame:
+    answers = probabilities(fitted.network, store, plan.test, recipe).double().numpy()
     answers /= answers.sum(axis=1, keepdims=True)
     rows = [
         {
@@ -213,29 +240,29 @@ def _calls(
             "prior": str(case.prior),
             "current": str(case.current),
             "response": str(case.response),
-            "fold": fold,
+            "fold": plan.fold,
             **{f"p_{name}": f"{answer[name.class_index]:.6f}" for name in RESPONSES},
             "call": str(RESPONSES[int(answer.argmax())]),
-            "seed": seed,
+            "seed": plan.seed,
         }
-        for case, answer in zip(test, answers, strict=True)
+        for case, answer in zip(plan.test, answers, strict=True)
     ]
     return pd.DataFrame(rows)[[*runs.CALL_COLUMNS, "seed"]]
 
 
 @rank_zero_only
-def _finish(recipe: Recipe, folder: Path, fitted: FittedFold, calls: pd.DataFrame, key: str) -> None:
-    save_weights(folder, fitted.network)
-    runs.write_csv(folder / runs.CALLS, calls)
+def _finish(recipe: Recipe, plan: _Plan, fitted: FittedFold, calls: pd.DataFrame) -> None:
+    save_weights(plan.folder / WEIGHTS, fitted.network)
+    runs.write_csv(plan.folder / runs.CALLS, calls)
     about = {
-        "key": key,
+        "key": plan.key,
         "recipe": training_fingerprint(recipe),
         "recipe_name": recipe.name,
         "best_epoch": fitted.best_epoch,
-        "epochs": fitted.epochs,
+        "epochs": len(fitted.history),
         "inner_loss": fitted.inner_loss,
         "history": fitted.history,
     }
-    runs.write_json(folder / FOLD, about)
-    for leftover in folder.glob("restart-*"):
+    runs.write_json(plan.folder / FOLD, about)
+    for leftover in plan.folder.glob("restart-*"):
         shutil.rmtree(leftover, ignore_errors=True)

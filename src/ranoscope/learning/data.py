@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -81,23 +82,17 @@ class CaseDataset(Dataset[tuple[Tensor, int]]):
 
 
 class EpochSampler(torch.utils.data.Sampler[int]):
-    """A random order that depends on seed and epoch alone; Lightning announces the epoch."""
+    """A random order that depends on the data set's seed and epoch alone."""
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size = size
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Take the order of this epoch from now on."""
-        self.epoch = epoch
+    def __init__(self, dataset: CaseDataset) -> None:
+        self.dataset = dataset
 
     def __len__(self) -> int:
-        return self.size
+        return len(self.dataset)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
-        return iter(order.tolist())
+    def __iter__(self) -> Iterator[int]:
+        generator = np.random.default_rng([self.dataset.seed or 0, int(self.dataset.epoch)])
+        return iter(generator.permutation(len(self.dataset)).tolist())
 
 
 def loader(dataset: CaseDataset, recipe: Recipe) -> DataLoader[tuple[Tensor, int]]:
@@ -106,7 +101,7 @@ def loader(dataset: CaseDataset, recipe: Recipe) -> DataLoader[tuple[Tensor, int
     In training an incomplete last batch of one sample is dropped: batch norm cannot learn from it.
     """
     training = recipe.training
-    sampler = None if dataset.seed is None else EpochSampler(len(dataset), dataset.seed)
+    sampler = None if dataset.seed is None else EpochSampler(dataset)
     lonely = sampler is not None and len(dataset) > training.batch_size and len(dataset) % training.batch_size == 1
     return DataLoader(
         dataset,
@@ -114,5 +109,7 @@ def loader(dataset: CaseDataset, recipe: Recipe) -> DataLoader[tuple[Tensor, int
         sampler=sampler,
         drop_last=lonely,
         num_workers=training.workers,
+        # Its own generator: drawing the workers' seed must not move the one that dropout draws from.
+        generator=torch.Generator().manual_seed(0),
         pin_memory=torch.cuda.is_available(),
     )
