@@ -1,1 +1,1 @@
-"""Maps that show what a network looked at, per case, in the grid of the store."""
+"""What a network looked at: maps, figures and a record for example cases of a trained run."""

@@ -1,0 +1,194 @@
+"""Explain the example cases of a trained run: maps as NIfTI, a figure and a record per case."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ranoscope import provenance, runs
+from ranoscope.config import DenseNetSettings, ExplanationSettings, Recipe
+from ranoscope.domain import Sequence
+from ranoscope.errors import RanoscopeError
+from ranoscope.explaining.cases import (
+    RECORD,
+    CalledCase,
+    ExplainedCase,
+    choose_cases,
+    classes_without_a_case,
+    read_called,
+    read_explanations,
+    read_record,
+    write_chosen,
+    write_record,
+)  # fmt: skip
+from ranoscope.explaining.cells import cell_steps
+from ranoscope.explaining.figures import Scene, as_png, draw
+from ranoscope.explaining.maps import make_maps, nifti
+from ranoscope.explaining.methods import GRADCAM_LAYER, METHODS
+from ranoscope.explaining.slices import tumour_slice
+from ranoscope.imaging.store import StudyStore
+from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_fold, load_run_recipe
+from ranoscope.learning.crossval import open_run_store
+from ranoscope.learning.data import case_tensor
+from ranoscope.learning.networks import PairNetwork
+
+__all__ = ["ExplainedCase", "classes_without_a_case", "explain_run", "read_explanations"]
+
+_FORMAT = 1
+_FIGURE = "figure.png"
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """One fold's network on its device, and the fold's key."""
+
+    recipe: Recipe
+    network: PairNetwork
+    device: torch.device
+    fold_key: str
+
+
+def explain_run(run: Path, settings: ExplanationSettings, progress: Progress) -> list[ExplainedCase]:
+    """Explain cases of every class with the network that never saw the patient; finished ones are kept.
+
+    Writes ``explanations/<patient>_<current>/`` per case: maps on the store's grid (``MapFile``), ``figure.png``,
+    and last ``case.json``. Which cases: ``cases.choose_cases`` on the first seed's calls.
+
+    Args:
+        run: a folder that ``ranoscope crossval`` finished.
+        settings: how many cases per class.
+        progress: told (done, total, what) at the start and after every case; a class without any case is told too.
+
+    Returns:
+        The explained cases, classes in the order PD, SD, PR, CR.
+
+    Raises:
+        RunError: no calls, no checkpoints or no store, or they are not of one training.
+        StorageError: the disk is full or not writable; finished cases are kept.
+    """
+    recipe = load_run_recipe(run)
+    chosen, absent = choose_cases(read_called(run), settings.cases_per_class)
+    store = open_run_store(run, recipe)
+    keys = {entry.folder_name: _key(run, entry) for entry in chosen}
+    write_chosen(run, chosen, absent)
+    done, total = 0, len(chosen)
+    progress(done, total, f"no case of {', '.join(absent)} in the calls" if absent else "cases to explain")
+    for fold, entries in groupby(sorted(chosen, key=lambda entry: entry.fold), key=lambda entry: entry.fold):
+        trained: _Trained | None = None
+        for entry in entries:
+            folder = run / runs.EXPLANATIONS / entry.folder_name
+            if not _is_finished(folder, keys[entry.folder_name]):
+                trained = trained or _load(run, recipe, entry.seed, fold)
+                _explain(trained, store, entry, folder, keys[entry.folder_name])
+            done += 1
+            progress(done, total, str(entry.case))
+    inputs = {name: provenance.file_hash(run / name) for name in (runs.CALLS, runs.FOLDS)}
+    provenance.record(run, "explain", settings.model_dump(mode="json"), inputs, recipe.folds.seeds[0])
+    return read_explanations(run)
+
+
+def _key(run: Path, entry: CalledCase) -> str:
+    """Fingerprint of what a case's files are made from: fold, weights, call, and this version of the format."""
+    folder = fold_folder(run, entry.seed, entry.fold)
+    about = runs.read_json(folder / FOLD, "ranoscope crossval")
+    weights = provenance.file_hash(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else None
+    content = [_FORMAT, sorted(METHODS), about["key"], weights, str(entry.case), entry.call, entry.probabilities]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _is_finished(folder: Path, key: str) -> bool:
+    """Whether the folder's record is of this key; a damaged record is not."""
+    if not (folder / RECORD).is_file():
+        return False
+    try:
+        return read_record(folder).key == key
+    except RanoscopeError:
+        return False
+
+
+def _load(run: Path, recipe: Recipe, seed: int, fold: int) -> _Trained:
+    accelerated = torch.cuda.is_available() and recipe.training.accelerator != "cpu"
+    about = runs.read_json(fold_folder(run, seed, fold) / FOLD, "ranoscope crossval")
+    device = torch.device("cuda" if accelerated else "cpu")
+    return _Trained(recipe, load_fold(run, seed, fold).to(device), device, str(about["key"]))
+
+
+def _explain(trained: _Trained, store: StudyStore, called: CalledCase, folder: Path, key: str) -> None:
+    """Write one case, its record last; an old record goes first, so that it never stands beside new maps."""
+    (folder / RECORD).unlink(missing_ok=True)
+    case, recipe, network = called.case, trained.recipe, trained.network
+    prior, current = store[case.prior_study], store[case.current_study]
+    brain, tumours = prior.brain | current.brain, np.stack([prior.tumour, current.tumour])
+    pair = case_tensor(store, case, recipe.sequences).to(trained.device)
+    maps, shares = make_maps(network, pair, called.explained, brain, recipe.sequences)
+    for entry, data in maps:
+        runs.write_bytes(folder / entry.file, nifti(data, current.affine))
+    layer = network.saliency_layers[GRADCAM_LAYER]
+    cell_mm = tuple(step * recipe.grid.voxel_mm for step in cell_steps(network, layer, pair))
+    shown = Sequence.CT1 if Sequence.CT1 in recipe.sequences else recipe.sequences[-1]
+    place = tumour_slice(tumours, brain)
+    scene = Scene(
+        called=called,
+        sequence=shown,
+        volumes=pair[:, recipe.sequences.index(shown)].cpu().numpy(),
+        brain=brain,
+        tumours=tumours,
+        maps=maps,
+        place=place,
+        affine=current.affine,
+        sentences=how_to_read(recipe, cell_mm),
+    )
+    runs.write_bytes(folder / _FIGURE, as_png(draw(scene)))
+    record = ExplainedCase(
+        folder=folder,
+        patient=case.patient,
+        prior=str(case.prior),
+        current=str(case.current),
+        response=case.response,
+        call=called.call,
+        probabilities=called.probabilities,
+        seed=called.seed,
+        fold=called.fold,
+        network=_network_name(recipe),
+        layers={"gradcam": layer},
+        cell_mm={"gradcam": cell_mm},
+        shown_sequence=shown,
+        slice_index=place.index,
+        slice_because=place.because,
+        explained=called.explained,
+        maps=tuple(entry for entry, _ in maps),
+        shares=shares,
+        figure=_FIGURE,
+        sentences=scene.sentences,
+        fold_key=trained.fold_key,
+        key=key,
+    )
+    write_record(record)
+
+
+def how_to_read(recipe: Recipe, cell_mm: tuple[float, ...]) -> tuple[str, ...]:
+    """What the maps of this network can and cannot say, in plain sentences."""
+    mixed = "stacks both studies in its first convolution"
+    if not isinstance(recipe.network, DenseNetSettings):
+        mixed = "has merged both studies in the layer it is read from"
+    edge = " × ".join(f"{step:.0f}" for step in cell_mm)
+    return (
+        "Saliency: how strongly the class's output reacts to each voxel, whichever way; of the sequences the largest "
+        "value, per study.",
+        f"Grad-CAM: where the network's last feature maps speak for the class, in cells of {edge} mm. It cannot say "
+        f"from which study evidence came, because the network {mixed}.",
+        "Both show what the output depends on, not that it is right.",
+    )
+
+
+def _network_name(recipe: Recipe) -> str:
+    network = recipe.network
+    return f"densenet{network.depth}" if isinstance(network, DenseNetSettings) else network.name

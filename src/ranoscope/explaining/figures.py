@@ -1,0 +1,231 @@
+"""The figure of an explained case: prior | current | Saliency of either | Grad-CAM, one row per explained class."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from ranoscope.domain import RESEARCH_USE_ONLY, Response, Sequence, Tissue
+from ranoscope.explaining.cases import STUDIES, CalledCase, MapFile
+from ranoscope.explaining.methods import METHODS
+from ranoscope.explaining.slices import AXIAL_EDGES, RADIOLOGICAL, SliceChoice, axial, brain_box, window
+
+_COLOURS = mpl.colormaps["inferno"]
+_ENHANCING, _TUMOUR = "#35e0ff", "#ffffff"
+_PANEL, _GAP, _MARGIN = 2.25, 0.08, 0.18
+_HEAD, _FOOT, _ROW_HEAD, _ROW_FOOT = 0.82, 0.62, 0.5, 0.5
+_DOTS_PER_INCH = 150
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is drawn of a case, all on one grid (i, j, k towards R, A, S).
+
+    ``volumes`` float (study, i, j, k) of ``sequence``; ``brain`` bool (i, j, k); ``tumours`` ``Tissue`` (study, i, j,
+    k); ``maps``: a map's record with its values (i, j, k); study 0 = prior. ``affine``: voxel to RAS world, mm.
+    """
+
+    called: CalledCase
+    sequence: Sequence
+    volumes: NDArray[np.floating]
+    brain: NDArray[np.bool_]
+    tumours: NDArray[np.uint8]
+    maps: list[tuple[MapFile, NDArray[np.float32]]]
+    place: SliceChoice
+    affine: NDArray[np.float64]
+    sentences: tuple[str, ...]
+
+    @property
+    def voxel_mm(self) -> float:
+        """Edge of a voxel along i, mm."""
+        return float(np.linalg.norm(self.affine[:3, 0]))
+
+    @property
+    def z_mm(self) -> float:
+        """World height of the slice, mm."""
+        return float((self.affine @ (0, 0, self.place.index, 1))[2])
+
+
+def draw(scene: Scene) -> Figure:
+    """Draw the figure; nothing of pyplot's global state is touched."""
+    box = brain_box(scene.brain, margin=max(1, round(6 / scene.voxel_mm)))
+    rows, columns = axial(scene.brain[box[0], box[1]], 0).shape
+    panel = (_PANEL, _PANEL * rows / columns)
+    explained = scene.called.explained
+    across = 2 + max(len(_of(scene, response)) for response in explained)
+    width = 2 * _MARGIN + across * panel[0] + (across - 1) * _GAP
+    height = _HEAD + len(explained) * (_ROW_HEAD + panel[1] + _ROW_FOOT) + _FOOT
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    page = _Page(figure, width, height)
+    _title(page, scene)
+    top = _HEAD
+    for response in explained:
+        _row(page, scene, response, top, panel)
+        top += _ROW_HEAD + panel[1] + _ROW_FOOT
+    _foot(page, scene, top)
+    return figure
+
+
+def as_png(figure: Figure) -> bytes:
+    """The figure as PNG, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A figure addressed in inches from its top left corner."""
+
+    figure: Figure
+    width: float
+    height: float
+
+    def axes(self, left: float, top: float, size: tuple[float, float]) -> Axes:
+        w, h = size
+        place = (left / self.width, 1 - (top + h) / self.height, w / self.width, h / self.height)
+        axes: Axes = self.figure.add_axes(place, xticks=[], yticks=[])
+        return axes
+
+    def text(self, left: float, top: float, text: str, **style: Any) -> None:
+        style = {"va": "top", "color": "#1a1a1a", **style}
+        self.figure.text(left / self.width, 1 - top / self.height, text, **style)
+
+
+def _of(scene: Scene, response: Response) -> list[tuple[MapFile, NDArray[np.float32]]]:
+    return [(entry, values) for entry, values in scene.maps if entry.response is response]
+
+
+def _title(page: _Page, scene: Scene) -> None:
+    called, case = scene.called, scene.called.case
+    verdict = "agrees" if called.is_correct else "differs"
+    page.text(
+        _MARGIN, 0.14, f"{case.patient}:  {case.prior} → {case.current}", fontsize=14, fontweight="bold"
+    )  # fmt: skip
+    page.text(
+        page.width - _MARGIN, 0.15, f"expert {case.response}   ·   call {called.call} ({verdict})",
+        fontsize=13, fontweight="bold", ha="right", color="#1a1a1a" if called.is_correct else "#b3261e",
+    )  # fmt: skip
+    chances = "   ".join(f"{name} {value:.2f}" for name, value in reversed(called.probabilities.items()))
+    page.text(page.width - _MARGIN, 0.45, f"probabilities   {chances}", fontsize=9.5, ha="right")
+    weeks = f"{case.weeks_between} week{'' if case.weeks_between == 1 else 's'} between the studies"
+    place = f"axial slice k = {scene.place.index}, z = {scene.z_mm:+.0f} mm ({scene.place.because})"
+    page.text(_MARGIN, 0.46, f"{weeks}   ·   {place}", fontsize=9.5, color="#444444")
+
+
+def _row(page: _Page, scene: Scene, response: Response, top: float, panel: tuple[float, float]) -> None:
+    called = scene.called
+    roles = "the call and the expert's response" if called.is_correct else (
+        "the call" if response is called.call else "the expert's response"
+    )  # fmt: skip
+    page.text(_MARGIN, top + 0.02, f"Maps explain class {response}: {roles}", fontsize=10, fontweight="bold")
+    grey = window(scene.volumes, np.broadcast_to(scene.brain, scene.volumes.shape))
+    lefts = [_MARGIN + place * (panel[0] + _GAP) for place in range(2 + len(_of(scene, response)))]
+    for study, name in enumerate(STUDIES):
+        visit = called.case.prior if study == 0 else called.case.current
+        axes = page.axes(lefts[study], top + _ROW_HEAD, panel)
+        _anatomy(axes, scene, study, grey)
+        _heading(page, lefts[study], top, f"{name.capitalize()}, {visit}, {scene.sequence}")
+        if study == 0:
+            _scale_bar(axes, scene.voxel_mm)
+    for left, (entry, values) in zip(lefts[2:], _of(scene, response), strict=True):
+        study = STUDIES.index(entry.study) if entry.study else 1
+        axes = page.axes(left, top + _ROW_HEAD, panel)
+        _anatomy(axes, scene, study, grey)
+        _overlay(axes, _cut(scene, values), entry)
+        over = f"{entry.study} study" if entry.study else "both studies, over current"
+        _heading(page, left, top, f"{METHODS[entry.method].title}, {over}")
+        _colour_bar(page, left, top + _ROW_HEAD + panel[1] + 0.07, panel[0], entry)
+
+
+def _heading(page: _Page, left: float, top: float, text: str) -> None:
+    page.text(left + 0.02, top + 0.29, text, fontsize=9, color="#333333")
+
+
+def _cut(scene: Scene, volume: NDArray[Any]) -> NDArray[Any]:
+    """The scene's slice of a volume (i, j, k), cropped to the brain, as a picture."""
+    box = brain_box(scene.brain, margin=max(1, round(6 / scene.voxel_mm)))
+    return axial(volume[box[0], box[1]], scene.place.index)
+
+
+def _anatomy(axes: Axes, scene: Scene, study: int, grey: tuple[float, float]) -> None:
+    """One study's slice with its tumour's outlines and the letters of the four edges."""
+    picture = _cut(scene, scene.volumes[study]).astype(np.float32)
+    axes.set_facecolor("black")
+    axes.imshow(picture, cmap="gray", vmin=grey[0], vmax=grey[1], interpolation="bilinear", zorder=0)
+    tumour = _cut(scene, scene.tumours[study])
+    for mask, colour, style in (
+        (tumour != Tissue.BACKGROUND, _TUMOUR, (0, (3, 2))),
+        (tumour == Tissue.ENHANCING, _ENHANCING, "solid"),
+    ):
+        if mask.any() and not mask.all():
+            axes.contour(mask, levels=[0.5], colors=[colour], linewidths=0.9, linestyles=[style], zorder=3)
+    places = {"left": (0.03, 0.5), "right": (0.97, 0.5), "top": (0.5, 0.975), "bottom": (0.5, 0.025)}
+    for edge, (x, y) in places.items():
+        axes.text(
+            x, y, AXIAL_EDGES[edge], transform=axes.transAxes, color="#ffd54a", fontsize=8, fontweight="bold",
+            ha=edge if edge in ("left", "right") else "center", va=edge if edge in ("top", "bottom") else "center",
+            zorder=4,
+        )  # fmt: skip
+
+
+def _overlay(axes: Axes, values: NDArray[np.float32], entry: MapFile) -> None:
+    """Colour and opacity both rise with the value."""
+    if entry.shown_up_to <= 0:
+        axes.text(
+            0.5, 0.08, "no positive evidence anywhere", transform=axes.transAxes, color="white", fontsize=8,
+            ha="center", zorder=4,
+        )  # fmt: skip
+        return
+    share = np.clip(values / entry.shown_up_to, 0, 1)
+    axes.imshow(share, cmap=_COLOURS, vmin=0, vmax=1, alpha=_opacity(share), interpolation="bilinear", zorder=2)
+
+
+def _opacity(share: NDArray[np.float32]) -> NDArray[np.float32]:
+    return 0.85 * share
+
+
+def _colour_bar(page: _Page, left: float, top: float, width: float, entry: MapFile) -> None:
+    if entry.shown_up_to <= 0:
+        return
+    ramp = np.linspace(0, 1, 128, dtype=np.float32)[None]
+    axes = page.axes(left, top, (width, 0.09))
+    axes.set_facecolor("black")
+    axes.imshow(ramp, cmap=_COLOURS, vmin=0, vmax=1, alpha=_opacity(ramp), aspect="auto")
+    page.text(left, top + 0.12, "0", fontsize=7.5)
+    page.text(left + width, top + 0.12, f"≥ {entry.shown_up_to:.2g}", fontsize=7.5, ha="right")
+    page.text(left + width / 2, top + 0.12, METHODS[entry.method].unit, fontsize=7.5, ha="center", color="#444444")
+
+
+def _scale_bar(axes: Axes, voxel_mm: float) -> None:
+    low, high = axes.get_xlim()
+    left, bottom = low + 0.04 * (high - low), axes.get_ylim()[0]
+    y = bottom + 0.035 * (axes.get_ylim()[1] - bottom)
+    axes.plot([left, left + 50 / voxel_mm], [y, y], color="white", linewidth=2, solid_capstyle="butt", zorder=4)
+    axes.text(left, y - 1.5 / voxel_mm, "50 mm", color="white", fontsize=7, va="bottom", zorder=4)
+
+
+def _foot(page: _Page, scene: Scene, top: float) -> None:
+    keys = [
+        Line2D([], [], color=_ENHANCING, linewidth=1.4, label="enhancing"),
+        Line2D([], [], color="#777777", linewidth=1.2, linestyle=(0, (3, 2)), label="whole tumour"),
+    ]
+    page.figure.legend(
+        handles=keys, loc="upper right", bbox_to_anchor=(1 - _MARGIN / page.width, 1 - (top - 0.02) / page.height),
+        ncols=2, frameon=False, fontsize=8, borderpad=0, borderaxespad=0, handlelength=2.2,
+    )  # fmt: skip
+    page.text(_MARGIN, top, "\n".join((RADIOLOGICAL, *scene.sentences)), fontsize=8, color="#444444", linespacing=1.35)
+    page.text(
+        page.width - _MARGIN, page.height - 0.08, RESEARCH_USE_ONLY, fontsize=7.5, color="#777777", ha="right",
+        va="bottom",
+    )  # fmt: skip
