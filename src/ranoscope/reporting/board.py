@@ -1,0 +1,121 @@
+"""The scorecard as the page's table, tiles and sentences. Nothing is computed here: numbers become text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_HEADLINE = "balanced_accuracy"
+# Columns of the page's table; the scorecard and scoreboard.csv hold every metric.
+_COLUMNS = (
+    _HEADLINE, "macro_f1", "quadratic_kappa", "pd_auc", "first_progression_auc", "ece", "brier", "recall_PD",
+    "recall_SD", "recall_PR", "recall_CR",
+)  # fmt: skip
+_PERCENT = {_HEADLINE, "accuracy", "recall_PD", "recall_SD", "recall_PR", "recall_CR"}
+
+
+def describe_board(scorecard: dict[str, Any]) -> dict[str, Any]:
+    """Rows and sentences of the scoreboard section."""
+    titles = {metric["name"]: metric["title"] for metric in scorecard["metrics"]}
+    cohort, protocol = scorecard["cohort"], scorecard["protocol"]
+    coverage = f"{100 * protocol['coverage']:g} %"
+    return {
+        "lead": (
+            f"{cohort['cases']} cases of {cohort['patients']} patients, {protocol['predictions']}. In small print: "
+            f"{coverage} intervals from {protocol['bootstrap']} resamples of patients. Every rival saw the same cases."
+        ),
+        "coverage": coverage,
+        "columns": [titles[name] for name in _COLUMNS],
+        "rows": [_row(contender) for contender in scorecard["contenders"]],
+        "differences": [_difference(comparison) for comparison in scorecard["comparisons"]],
+        "notes": _notes(scorecard),
+    }
+
+
+def headline_tiles(scorecard: dict[str, Any]) -> list[dict[str, str]]:
+    """The first thing a reader sees: the model's balanced accuracy, the strongest rival's, and the difference."""
+    model = next(one for one in scorecard["contenders"] if one["kind"] == "model")
+    rivals = [one for one in scorecard["contenders"] if one["kind"] == "rival"]
+    best = max(rivals, key=lambda one: one["metrics"][_HEADLINE]["estimate"] or 0.0)
+    comparison = next(
+        one for one in scorecard["comparisons"] if (one["model"], one["rival"]) == (model["name"], best["name"])
+    )
+    change = comparison["differences"][_HEADLINE]
+    first = model["metrics"]["first_progression_auc"]
+    return [
+        _tile(f"{model['title']}: balanced accuracy", _number(_HEADLINE, model["metrics"][_HEADLINE]["estimate"]),
+              f"interval {_interval(_HEADLINE, model['metrics'][_HEADLINE])}; chance 25 %"),
+        _tile(f"Strongest rival: {best['title'].lower()}", _number(_HEADLINE, best["metrics"][_HEADLINE]["estimate"]),
+              f"interval {_interval(_HEADLINE, best['metrics'][_HEADLINE])}; {best['level_sentence']}"),
+        _tile("Model minus that rival", _points(change["estimate"]), f"interval {_points_interval(change)}"),
+        _tile("First progression, AUC", _number("first_progression_auc", first["estimate"]),
+              f"interval {_interval('first_progression_auc', first)}; memory of ratings cannot win it"),
+    ]  # fmt: skip
+
+
+def _row(contender: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "title": contender["title"],
+        "knew": contender["knew"],
+        "level": contender["level"] or "not declared",
+        "is_model": contender["kind"] == "model",
+        "cells": [
+            {
+                "value": _number(name, contender["metrics"][name]["estimate"]),
+                "interval": _interval(name, contender["metrics"][name]),
+                "reason": contender["metrics"][name]["reason"],
+            }
+            for name in _COLUMNS
+        ],
+    }
+
+
+def _difference(comparison: dict[str, Any]) -> dict[str, str]:
+    change = comparison["differences"][_HEADLINE]
+    better = change["better"]
+    return {
+        "rival": f"minus {comparison['rival_title']} ({comparison['rival_level'] or 'not declared'})",
+        "value": _points(change["estimate"]),
+        "interval": _points_interval(change),
+        "better": "–" if better is None else f"{100 * better:.1f} %",
+    }
+
+
+def _notes(scorecard: dict[str, Any]) -> list[str]:
+    notes = []
+    for contender in scorecard["contenders"]:
+        if contender["kind"] == "model" and contender["median_of_folds"]["estimate"] is not None:
+            median = _number(_HEADLINE, contender["median_of_folds"]["estimate"])
+            notes.append(
+                f"For comparison only: the reference paper's statistic, the median over folds of the balanced "
+                f"accuracy, is {median} for {contender['title']}. With a handful of PR and CR per fold it is not a "
+                "usable figure."
+            )
+    hard = {one["probabilities_note"] for one in scorecard["contenders"] if one["probabilities_note"]}
+    missing = [f"Not shown: {one['title']}, because {one['reason']}." for one in scorecard["rivals_not_shown"]]
+    return [*notes, *sorted(hard), *missing]
+
+
+def _tile(name: str, big: str, note: str) -> dict[str, str]:
+    return {"name": name, "big": big, "note": note}
+
+
+def _number(metric: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f} %" if metric in _PERCENT else f"{value:.3f}"
+
+
+def _interval(metric: str, estimate: dict[str, Any]) -> str:
+    low, high = estimate["low"], estimate["high"]
+    if low is None or high is None:
+        return ""
+    return f"{100 * low:.0f}–{100 * high:.0f} %" if metric in _PERCENT else f"{low:.2f}–{high:.2f}"
+
+
+def _points(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:+.1f} points".replace("-", "−")
+
+
+def _points_interval(estimate: dict[str, Any]) -> str:
+    low, high = estimate["low"], estimate["high"]
+    return "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−")

@@ -1,0 +1,126 @@
+"""The report: everything a run found on one page that opens offline, with nothing fetched from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ranoscope import __version__, runs
+from ranoscope.cohort.files import read_cases, read_flow, read_is_synthetic, read_patients
+from ranoscope.config import Recipe
+from ranoscope.domain import RESEARCH_USE_ONLY, RESPONSES
+from ranoscope.explaining.cases import read_explanations
+from ranoscope.learning.checkpoints import load_run_recipe
+from ranoscope.reporting.board import describe_board, headline_tiles
+from ranoscope.reporting.examples import describe_example
+from ranoscope.reporting.summary import summarise
+
+Progress = Callable[[int, int, str], None]
+
+_SECTIONS = (
+    ("flow", "From ratings to cases"), ("cohort", "Cohort"), ("scoreboard", "Scoreboard"), ("errors", "Errors"),
+    ("cases", "Example cases"), ("methods", "Settings and provenance"),
+)  # fmt: skip
+_CHARTS = (
+    ("confusion", "Calls against the expert's responses; each row sums to 100 %."),
+    ("recall", "Share of each response that was found, with intervals over patients."),
+    ("calibration", "How often the call was right where the network was this sure; on the diagonal it is honest."),
+)
+_EXAMPLES_LEAD = (
+    "Per response the surest correct call, or the surest wrong one where none was correct: chosen by rule, not by "
+    "hand. The maps come from the fold that never saw the patient. They show what the call "
+    "depended on, not what is true."
+)
+
+
+def write_report(run: Path, progress: Progress) -> Path:
+    """Write RUN/report.html.
+
+    Args:
+        run: folder with the outputs of cohort, crossval, evaluate and explain.
+        progress: told (done, total, what) after every example case.
+
+    Returns:
+        The page.
+
+    Raises:
+        RunError: one of those outputs is absent.
+        StorageError: the disk is full or not writable.
+    """
+    recipe = load_run_recipe(run)
+    scorecard = runs.read_json(run / runs.SCORECARD, "ranoscope evaluate")
+    explained = read_explanations(run)
+    examples = []
+    for number, entry in enumerate(explained):
+        progress(number, len(explained), f"{entry.patient}/{entry.current}")
+        examples.append(describe_example(run, recipe, entry))
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            **_frame(run, recipe),
+            board=describe_board(scorecard),
+            tiles=headline_tiles(scorecard),
+            examples={"lead": _EXAMPLES_LEAD, "cases": examples},
+            figures={path.stem: _inline_svg(path) for path in (run / runs.FIGURES).glob("*.svg")},
+            facts=_facts(run, scorecard),
+        )
+    )
+    runs.write_text(run / runs.REPORT, page)
+    progress(len(explained), len(explained), "page written")
+    return run / runs.REPORT
+
+
+def _frame(run: Path, recipe: Recipe) -> dict[str, Any]:
+    """What the page says whatever the model: names, cohort, flow, settings, style and script."""
+    cases = read_cases(run)
+    return {
+        "version": __version__,
+        "research_use_only": RESEARCH_USE_ONLY,
+        "recipe": recipe,
+        "responses": [str(response) for response in RESPONSES],
+        "sections": _SECTIONS,
+        "charts": _CHARTS,
+        "synthetic": read_is_synthetic(run),
+        "flow": read_flow(run),
+        "summary": summarise(cases, read_patients(run)),
+        "settings": (run / runs.SETTINGS).read_text(encoding="utf-8"),
+        "provenance": (run / runs.PROVENANCE).read_text(encoding="utf-8"),
+        "css": _page_file("report.css"),
+        "script": _page_file("viewer.js"),
+    }
+
+
+def _facts(run: Path, scorecard: dict[str, Any]) -> list[tuple[str, str]]:
+    made = runs.read_json(run / runs.PROVENANCE, "ranoscope crossval")["crossval"]
+    protocol = scorecard["protocol"]
+    return [
+        ("ranoscope", f"{made['ranoscope']}, commit {made['git_sha'] or 'unknown (installed from a package)'}"),
+        ("Trained", f"{made['made_at']} on {made['machine']['system']} {made['machine']['architecture']}, accelerator: "
+                    f"{made['machine']['accelerator']}, seed {made['seed']}"),
+        ("Libraries", ", ".join(f"{name} {version}" for name, version in made["versions"].items())),
+        ("Calls", protocol["predictions"]),
+        ("Intervals", f"{protocol['intervals']}; {protocol['bootstrap']} resamples, seed {protocol['seed']}"),
+        ("Absent classes", protocol["absent_classes"]),
+    ]  # fmt: skip
+
+
+def _environment() -> jinja2.Environment:
+    loader = jinja2.PackageLoader("ranoscope.reporting", "page")
+    return jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def _page_file(name: str) -> str:
+    return resources.files("ranoscope.reporting").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _inline_svg(path: Path) -> str:
+    """The drawing without its XML prologue, which HTML does not allow inside a page."""
+    text = path.read_text(encoding="utf-8")
+    return text[text.index("<svg") :]
