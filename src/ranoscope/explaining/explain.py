@@ -139,7 +139,7 @@ def _explain(trained: _Trained, store: StudyStore, called: CalledCase, folder: P
         called=called,
         sequence=shown,
         volumes=pair[:, recipe.sequences.index(shown)].cpu().numpy(),
-        brain=brain,
+        brains=np.stack([prior.brain, current.brain]),
         tumours=tumours,
         maps=maps,
         place=place,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
@@ -22,27 +23,34 @@ from ranoscope.explaining.slices import AXIAL_EDGES, RADIOLOGICAL, SliceChoice, 
 _COLOURS = mpl.colormaps["inferno"]
 _ENHANCING, _TUMOUR = "#35e0ff", "#ffffff"
 _PANEL, _GAP, _MARGIN = 2.25, 0.08, 0.18
-_HEAD, _FOOT, _ROW_HEAD, _ROW_FOOT = 0.82, 0.62, 0.5, 0.5
-_DOTS_PER_INCH = 150
+_HEAD, _FOOT, _ROW_HEAD, _ROW_FOOT, _LINE = 0.82, 0.36, 0.5, 0.5, 0.155
+_LETTERS_PER_INCH = 14
+_DOTS_PER_INCH = 120
 
 
 @dataclass(frozen=True)
 class Scene:
     """What is drawn of a case, all on one grid (i, j, k towards R, A, S).
 
-    ``volumes`` float (study, i, j, k) of ``sequence``; ``brain`` bool (i, j, k); ``tumours`` ``Tissue`` (study, i, j,
-    k); ``maps``: a map's record with its values (i, j, k); study 0 = prior. ``affine``: voxel to RAS world, mm.
+    ``volumes`` float (study, i, j, k) of ``sequence``, study 0 = prior; ``brains`` bool and ``tumours`` ``Tissue``
+    alike; ``maps``: a map's record with its values (i, j, k); ``affine``: voxel to RAS world, mm.
     """
 
     called: CalledCase
     sequence: Sequence
     volumes: NDArray[np.floating]
-    brain: NDArray[np.bool_]
+    brains: NDArray[np.bool_]
     tumours: NDArray[np.uint8]
     maps: list[tuple[MapFile, NDArray[np.float32]]]
     place: SliceChoice
     affine: NDArray[np.float64]
     sentences: tuple[str, ...]
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        """What is shown along i and j: both brains with a margin of 6 mm."""
+        box = brain_box(self.brains[0] | self.brains[1], margin=max(1, round(6 / self.voxel_mm)))
+        return box[0], box[1]
 
     @property
     def voxel_mm(self) -> float:
@@ -57,13 +65,13 @@ class Scene:
 
 def draw(scene: Scene) -> Figure:
     """Draw the figure; nothing of pyplot's global state is touched."""
-    box = brain_box(scene.brain, margin=max(1, round(6 / scene.voxel_mm)))
-    rows, columns = axial(scene.brain[box[0], box[1]], 0).shape
+    rows, columns = _cut(scene, scene.brains[0]).shape
     panel = (_PANEL, _PANEL * rows / columns)
     explained = scene.called.explained
     across = 2 + max(len(_of(scene, response)) for response in explained)
     width = 2 * _MARGIN + across * panel[0] + (across - 1) * _GAP
-    height = _HEAD + len(explained) * (_ROW_HEAD + panel[1] + _ROW_FOOT) + _FOOT
+    notes = [line for text in (RADIOLOGICAL, *scene.sentences) for line in wrap(text, int(_LETTERS_PER_INCH * width))]
+    height = _HEAD + len(explained) * (_ROW_HEAD + panel[1] + _ROW_FOOT) + _LINE * len(notes) + _FOOT
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     page = _Page(figure, width, height)
@@ -72,7 +80,7 @@ def draw(scene: Scene) -> Figure:
     for response in explained:
         _row(page, scene, response, top, panel)
         top += _ROW_HEAD + panel[1] + _ROW_FOOT
-    _foot(page, scene, top)
+    _foot(page, notes, top)
     return figure
 
 
@@ -119,7 +127,7 @@ def _title(page: _Page, scene: Scene) -> None:
     chances = "   ".join(f"{name} {value:.2f}" for name, value in reversed(called.probabilities.items()))
     page.text(page.width - _MARGIN, 0.45, f"probabilities   {chances}", fontsize=9.5, ha="right")
     weeks = f"{case.weeks_between} week{'' if case.weeks_between == 1 else 's'} between the studies"
-    place = f"axial slice k = {scene.place.index}, z = {scene.z_mm:+.0f} mm ({scene.place.because})"
+    place = f"axial slice k = {scene.place.index}, z = {_signed(scene.z_mm)} mm ({scene.place.because})"
     page.text(_MARGIN, 0.46, f"{weeks}   ·   {place}", fontsize=9.5, color="#444444")
 
 
@@ -129,7 +137,7 @@ def _row(page: _Page, scene: Scene, response: Response, top: float, panel: tuple
         "the call" if response is called.call else "the expert's response"
     )  # fmt: skip
     page.text(_MARGIN, top + 0.02, f"Maps explain class {response}: {roles}", fontsize=10, fontweight="bold")
-    grey = window(scene.volumes, np.broadcast_to(scene.brain, scene.volumes.shape))
+    grey = window(scene.volumes, scene.brains)
     lefts = [_MARGIN + place * (panel[0] + _GAP) for place in range(2 + len(_of(scene, response)))]
     for study, name in enumerate(STUDIES):
         visit = called.case.prior if study == 0 else called.case.current
@@ -143,7 +151,7 @@ def _row(page: _Page, scene: Scene, response: Response, top: float, panel: tuple
         axes = page.axes(left, top + _ROW_HEAD, panel)
         _anatomy(axes, scene, study, grey)
         _overlay(axes, _cut(scene, values), entry)
-        over = f"{entry.study} study" if entry.study else "both studies, over current"
+        over = f"{entry.study} study" if entry.study else "over the current study"
         _heading(page, left, top, f"{METHODS[entry.method].title}, {over}")
         _colour_bar(page, left, top + _ROW_HEAD + panel[1] + 0.07, panel[0], entry)
 
@@ -154,13 +162,13 @@ def _heading(page: _Page, left: float, top: float, text: str) -> None:
 
 def _cut(scene: Scene, volume: NDArray[Any]) -> NDArray[Any]:
     """The scene's slice of a volume (i, j, k), cropped to the brain, as a picture."""
-    box = brain_box(scene.brain, margin=max(1, round(6 / scene.voxel_mm)))
-    return axial(volume[box[0], box[1]], scene.place.index)
+    return axial(volume[scene.box], scene.place.index)
 
 
 def _anatomy(axes: Axes, scene: Scene, study: int, grey: tuple[float, float]) -> None:
     """One study's slice with its tumour's outlines and the letters of the four edges."""
-    picture = _cut(scene, scene.volumes[study]).astype(np.float32)
+    outside = ~_cut(scene, scene.brains[study])
+    picture = np.ma.masked_array(_cut(scene, scene.volumes[study]).astype(np.float32), outside).filled(grey[0])
     axes.set_facecolor("black")
     axes.imshow(picture, cmap="gray", vmin=grey[0], vmax=grey[1], interpolation="bilinear", zorder=0)
     tumour = _cut(scene, scene.tumours[study])
@@ -169,7 +177,7 @@ def _anatomy(axes: Axes, scene: Scene, study: int, grey: tuple[float, float]) ->
         (tumour == Tissue.ENHANCING, _ENHANCING, "solid"),
     ):
         if mask.any() and not mask.all():
-            axes.contour(mask, levels=[0.5], colors=[colour], linewidths=0.9, linestyles=[style], zorder=3)
+            axes.contour(mask, levels=[0.5], colors=[colour], linewidths=0.8, linestyles=[style], zorder=3)
     places = {"left": (0.03, 0.5), "right": (0.97, 0.5), "top": (0.5, 0.975), "bottom": (0.5, 0.025)}
     for edge, (x, y) in places.items():
         axes.text(
@@ -183,7 +191,7 @@ def _overlay(axes: Axes, values: NDArray[np.float32], entry: MapFile) -> None:
     """Colour and opacity both rise with the value."""
     if entry.shown_up_to <= 0:
         axes.text(
-            0.5, 0.08, "no positive evidence anywhere", transform=axes.transAxes, color="white", fontsize=8,
+            0.5, 0.08, "no positive evidence in the brain", transform=axes.transAxes, color="white", fontsize=8,
             ha="center", zorder=4,
         )  # fmt: skip
         return
@@ -204,7 +212,7 @@ def _colour_bar(page: _Page, left: float, top: float, width: float, entry: MapFi
     axes.imshow(ramp, cmap=_COLOURS, vmin=0, vmax=1, alpha=_opacity(ramp), aspect="auto")
     page.text(left, top + 0.12, "0", fontsize=7.5)
     page.text(left + width, top + 0.12, f"≥ {entry.shown_up_to:.2g}", fontsize=7.5, ha="right")
-    page.text(left + width / 2, top + 0.12, METHODS[entry.method].unit, fontsize=7.5, ha="center", color="#444444")
+    page.text(left + width / 2, top + 0.12, METHODS[entry.method].unit, fontsize=7, ha="center", color="#444444")
 
 
 def _scale_bar(axes: Axes, voxel_mm: float) -> None:
@@ -215,7 +223,7 @@ def _scale_bar(axes: Axes, voxel_mm: float) -> None:
     axes.text(left, y - 1.5 / voxel_mm, "50 mm", color="white", fontsize=7, va="bottom", zorder=4)
 
 
-def _foot(page: _Page, scene: Scene, top: float) -> None:
+def _foot(page: _Page, notes: list[str], top: float) -> None:
     keys = [
         Line2D([], [], color=_ENHANCING, linewidth=1.4, label="enhancing"),
         Line2D([], [], color="#777777", linewidth=1.2, linestyle=(0, (3, 2)), label="whole tumour"),
@@ -224,8 +232,10 @@ def _foot(page: _Page, scene: Scene, top: float) -> None:
         handles=keys, loc="upper right", bbox_to_anchor=(1 - _MARGIN / page.width, 1 - (top - 0.02) / page.height),
         ncols=2, frameon=False, fontsize=8, borderpad=0, borderaxespad=0, handlelength=2.2,
     )  # fmt: skip
-    page.text(_MARGIN, top, "\n".join((RADIOLOGICAL, *scene.sentences)), fontsize=8, color="#444444", linespacing=1.35)
-    page.text(
-        page.width - _MARGIN, page.height - 0.08, RESEARCH_USE_ONLY, fontsize=7.5, color="#777777", ha="right",
-        va="bottom",
-    )  # fmt: skip
+    for place, line in enumerate(notes):
+        page.text(_MARGIN, top + place * _LINE, line, fontsize=8, color="#444444")
+    page.text(_MARGIN, page.height - 0.1, RESEARCH_USE_ONLY, fontsize=7.5, color="#777777", va="bottom")
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.0f}".replace("-", "−")
