@@ -61,7 +61,7 @@ def viewer_payload(
 
 
 def _start(tumours: NDArray[np.uint8], brain: NDArray[np.bool_], k: int) -> tuple[int, int, int]:
-    """The voxel to open on: the middle of the (enhancing) tumour in slice ``k``, or of the brain where there is none."""
+    """The voxel to open on: the middle of the (enhancing) tumour in slice ``k``, of the brain where there is none."""
     for volumes in (tumours == Tissue.ENHANCING, tumours > 0, brain[None]):
         mask = np.asarray(volumes[..., k].any(axis=0))
         if mask.any():
