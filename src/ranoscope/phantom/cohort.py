@@ -19,7 +19,6 @@ from ranoscope.phantom.tumour import draw_tissue, make_sites
 from ranoscope.phantom.writer import VisitContent, write_visit
 
 ABOUT = "phantom.json"
-_MOST_LESIONS = 5
 Progress = Callable[[int, int, str], None]
 
 _README = f"""# A synthetic cohort in LUMIERE's shape
@@ -70,7 +69,7 @@ def _render(imaging: Path, plan: PatientPlan, settings: PhantomSettings) -> str:
         return plan.name
     generator = np.random.default_rng([settings.seed, plan.number, 1])
     anatomy = make_anatomy(generator, settings.voxel_mm)
-    sites = make_sites(generator, anatomy, _MOST_LESIONS)
+    sites = make_sites(generator, anatomy, max(len(visit.planned.lesions) for visit in plan.visits))
     for number, (visit, folder) in enumerate(zip(plan.visits, folders, strict=True)):
         if not folder.is_dir():
             tissue = draw_tissue(anatomy, sites, visit.planned.lesions)

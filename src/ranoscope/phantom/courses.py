@@ -9,24 +9,37 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ranoscope.domain import Rating, Response, Visit, VisitState
+from ranoscope.domain import RESPONSES, Rating, Response, Visit, VisitState
 
 # Volume thresholds of modified RANO and RANO 2.0: a sphere's +25 % and -50 % of area are +40 % and -65 % of volume.
 PD_FACTOR = 1.40
 PR_FACTOR = 0.35
 
-# Counts of next rating by previous one among 362 consecutive pairs of LUMIERE's published table.
+# Counts of next rating by previous one among 362 consecutive pairs of LUMIERE's published table. Ways into PR and CR
+# are left out: they are the openings of the patients bound for them.
 _NEXT: dict[Rating, dict[Response, int]] = {
-    VisitState.POST_OP: {Response.PD: 42, Response.SD: 48, Response.PR: 1, Response.CR: 4},
-    Response.PD: {Response.PD: 116, Response.SD: 3, Response.PR: 12, Response.CR: 3},
-    Response.SD: {Response.PD: 39, Response.SD: 32, Response.PR: 1, Response.CR: 1},
-    Response.PR: {Response.PD: 9, Response.SD: 1, Response.PR: 7, Response.CR: 1},
-    Response.CR: {Response.PD: 8, Response.SD: 0, Response.PR: 0, Response.CR: 17},
+    VisitState.POST_OP: {Response.PD: 42, Response.SD: 48},
+    Response.PD: {Response.PD: 116, Response.SD: 3},
+    Response.SD: {Response.PD: 39, Response.SD: 32},
+    Response.PR: {Response.PD: 9, Response.PR: 7, Response.CR: 1},
+    Response.CR: {Response.PD: 8, Response.CR: 17},
 }
-# 12 and 8 of LUMIERE's 76 patients with a case ever reach PR and CR; drawn as quotas so that small cohorts have them.
-_PR_SHARE, _CR_SHARE = 0.17, 0.14
-_SMALLEST_MM3 = 500.0
-_LARGEST_MM3 = 70_000.0
+# First follow-ups of a patient bound for a response, with the weight of each. In the same table 12 of 20 entries into
+# PR follow PD; CR follows Post-Op and PD about equally often.
+_OPENINGS: dict[Response, tuple[tuple[int, tuple[Response, ...]], ...]] = {
+    Response.PR: ((8, (Response.PD, Response.PR)), (4, (Response.SD, Response.PD, Response.PR)), (1, (Response.PR,))),
+    Response.CR: ((4, (Response.CR,)), (3, (Response.PD, Response.CR)), (1, (Response.SD, Response.CR))),
+}
+# 12 and 8 of LUMIERE's 76 patients with a case ever reach PR and CR.
+_PR_SHARE, _CR_SHARE = 0.16, 0.11
+# Small cohorts need more of them: three folds want two patients of each class, and readers and filters take some.
+_LEAST_BOUND, _ROOM_FOR_THEM = 7, 24
+_SMALLEST_MM3 = 1_000.0
+# A patient with more enhancing tumour than this is not scanned again.
+_LAST_SCAN_MM3 = 60_000.0
+# Readers err towards the worse category: in LUMIERE the expert says PD in two thirds of the visits where a volume rule
+# disagrees with it.
+_WORSE_WHEN_IN_DOUBT = 0.8
 
 
 @dataclass(frozen=True)
@@ -94,24 +107,26 @@ def draw_course(generator: np.random.Generator, bound_for: Response | None) -> l
         bound_for: PR or CR to make the patient reach it early; None leaves it to the transitions.
     """
     state = _begin(generator)
-    follow_ups = int(np.clip(generator.poisson(4.6), 1, 12))
-    reach_at = int(generator.integers(0, 2))
-    for number in range(follow_ups):
-        if state.rating is Response.PD and generator.random() < 0.10:
+    opening = list(_draw_opening(generator, bound_for))
+    follow_ups = max(int(np.clip(generator.poisson(4.6), 1, 12)), len(opening))
+    for _ in range(follow_ups):
+        if state.rating is Response.PD and not opening and generator.random() < 0.10:
             _operate(generator, state)
             continue
-        wanted = bound_for if bound_for is not None and number == reach_at else _draw_next(generator, state.rating)
+        wanted = opening.pop(0) if opening else _draw_next(generator, state.rating)
         state.week += int(np.clip(generator.gamma(5.0, 2.5), 3, 60))
         new_lesion = _change(generator, state, wanted)
         rating = judge(state.burden, state.baseline, state.nadir, new_lesion)
         state.nadir = min(state.nadir, state.burden)
         state.add(Visit(state.week), rating)
+        if state.burden > _LAST_SCAN_MM3:
+            break
     return state.visits
 
 
 def quotas(generator: np.random.Generator, patients: int) -> list[Response | None]:
-    """Which patients are bound for PR or CR, in random order: at least two each in cohorts of 12 or more."""
-    least = 2 if patients >= 12 else 1
+    """Which patients are bound for PR or CR, in random order: LUMIERE's shares, but at least seven each from 24 on."""
+    least = _LEAST_BOUND if patients >= _ROOM_FOR_THEM else max(patients // 5, 1)
     partial, complete = (max(least, round(share * patients)) for share in (_PR_SHARE, _CR_SHARE))
     bound: list[Response | None] = [*[Response.PR] * partial, *[Response.CR] * complete, *[None] * patients]
     bound = bound[:patients]
@@ -119,12 +134,12 @@ def quotas(generator: np.random.Generator, patients: int) -> list[Response | Non
 
 
 def read_with_noise(generator: np.random.Generator, truth: Rating, noise: float) -> Rating:
-    """What a reader writes: with probability ``noise`` the neighbouring category in PD < SD < PR < CR."""
+    """What a reader writes: with probability ``noise`` a neighbouring category, the worse one four times in five."""
     if not isinstance(truth, Response) or generator.random() >= noise:
         return truth
-    order = tuple(Response)
-    step = 1 if truth.class_index == 0 or (truth.class_index < 3 and generator.random() < 0.5) else -1
-    return order[truth.class_index + step]
+    worst, best = 0, len(RESPONSES) - 1
+    worse = truth.class_index == best or (truth.class_index > worst and generator.random() < _WORSE_WHEN_IN_DOUBT)
+    return RESPONSES[truth.class_index + (-1 if worse else 1)]
 
 
 def _begin(generator: np.random.Generator) -> _State:
@@ -148,15 +163,23 @@ def _operate(generator: np.random.Generator, state: _State) -> None:
 
 
 def _resect(generator: np.random.Generator, state: _State) -> None:
-    """Leave a rim of 3 to 15 % of each lesion, now and then none, and a cavity about as large as what was taken."""
+    """Leave 10 to 35 % of each lesion, now and then nothing, and a cavity about as large as what was taken."""
     left = []
     for lesion in state.lesions:
-        rest = 0.0 if generator.random() < 0.06 else lesion.enhancing * generator.uniform(0.06, 0.25)
+        rest = 0.0 if generator.random() < 0.04 else lesion.enhancing * generator.uniform(0.10, 0.35)
         rest = max(rest, _SMALLEST_MM3) if rest > 0 else 0.0
         cavity = lesion.cavity + 0.7 * (lesion.enhancing + lesion.necrosis)
         left.append(Lesion(rest, 0.0, 0.8 * lesion.edema, cavity))
     state.lesions = left
     state.baseline = state.nadir = state.burden
+
+
+def _draw_opening(generator: np.random.Generator, bound_for: Response | None) -> tuple[Response, ...]:
+    if bound_for is None:
+        return ()
+    openings = _OPENINGS[bound_for]
+    total = sum(weight for weight, _ in openings)
+    return openings[int(generator.choice(len(openings), p=[weight / total for weight, _ in openings]))][1]
 
 
 def _draw_next(generator: np.random.Generator, previous: Rating) -> Response:
@@ -166,15 +189,18 @@ def _draw_next(generator: np.random.Generator, previous: Rating) -> Response:
 
 
 def _change(generator: np.random.Generator, state: _State, wanted: Response) -> bool:
-    """Grow or shrink the lesions so that ``wanted`` follows if it can from here; True if a new lesion appeared."""
+    """Grow or shrink the lesions so that ``wanted`` follows if it can from here; True if a new lesion appeared.
+
+    A category also shows between two scans, as it mostly does in life: PR goes on shrinking, SD moves by 15 % at most
+    unless the criteria need more.
+    """
     if wanted is Response.PD:
         return _progress(generator, state)
     if wanted is Response.CR:
         target = 0.0
     elif wanted is Response.PR:
         ceiling = min(0.97 * PR_FACTOR * state.baseline, 0.97 * PD_FACTOR * state.nadir)
-        drawn = state.burden * generator.uniform(0.85, 1.1) if state.rating is Response.PR else 0.0
-        target = drawn if 0 < drawn < ceiling else ceiling * generator.uniform(0.35, 0.95)
+        target = min(ceiling * generator.uniform(0.6, 1.0), state.burden * generator.uniform(0.5, 0.75))
     else:
         low, high = 1.05 * PR_FACTOR * state.baseline, 0.95 * PD_FACTOR * state.nadir
         target = float(np.clip(state.burden * generator.uniform(0.85, 1.15), min(low, high), high))
@@ -183,7 +209,7 @@ def _change(generator: np.random.Generator, state: _State, wanted: Response) -> 
 
 
 def _progress(generator: np.random.Generator, state: _State) -> bool:
-    """Growth of 50 to 180 % from the last scan, or a new lesion with little growth elsewhere (one case in four)."""
+    """Growth of 60 to 180 % from the last scan, less of large tumours, or a new lesion (one case in four)."""
     if generator.random() < 0.25 and len(state.lesions) < 4:
         _scale(generator, state, state.burden * generator.uniform(1.0, 1.2))
         state.lesions.append(_with_surroundings(generator, _lognormal(generator, 2_500, 0.5)))
@@ -191,9 +217,8 @@ def _progress(generator: np.random.Generator, state: _State) -> bool:
     if state.burden == 0:
         _scale(generator, state, _lognormal(generator, 3_000, 0.5))
         return False
-    factor = generator.uniform(1.5, 2.8) if state.burden < 20_000 else generator.uniform(1.3, 1.7)
-    least = 1.02 * PD_FACTOR * state.nadir
-    _scale(generator, state, max(min(state.burden * factor, _LARGEST_MM3), least))
+    factor = generator.uniform(1.6, 2.8) if state.burden < 15_000 else generator.uniform(1.45, 1.8)
+    _scale(generator, state, max(state.burden * factor, 1.02 * PD_FACTOR * state.nadir))
     return False
 
 
@@ -210,7 +235,7 @@ def _scale(generator: np.random.Generator, state: _State, target: float) -> None
 def _with_surroundings(generator: np.random.Generator, enhancing: float) -> Lesion:
     """Necrosis grows with size (none under 2 ml); oedema is about twice the tumour and stays as gliosis."""
     necrosis = enhancing * float(np.clip((enhancing - 2_000) / 20_000, 0, 0.8)) * generator.uniform(0.7, 1.1)
-    edema = 2.0 * (enhancing + necrosis) * float(np.exp(generator.normal(0, 0.3))) + generator.uniform(500, 4_000)
+    edema = 1.5 * (enhancing + necrosis) * float(np.exp(generator.normal(0, 0.3))) + generator.uniform(500, 4_000)
     return Lesion(enhancing, necrosis, float(min(edema, 110_000)))
 
 

@@ -62,7 +62,7 @@ def plan_cohort(settings: PhantomSettings) -> list[PatientPlan]:
         plans.append(
             PatientPlan(number, tuple(map(Scanned, course)), rows, _demographics(generator, course[-1].visit.week))
         )
-    for index, quirk in zip(_quirk_places(settings.patients), _QUIRKS, strict=False):
+    for index, quirk in zip(_quirk_places(bound), _QUIRKS, strict=False):
         plans[index] = quirk(plans[index])
     return plans
 
@@ -98,12 +98,18 @@ def _demographics(generator: np.random.Generator, last_week: int) -> tuple[str, 
     return survival, sex, age, idh, method, mgmt, quantity
 
 
-def _quirk_places(patients: int) -> list[int]:
-    """Indices of the patients that carry a quirk: spread evenly, at most one each; none in a cohort of one."""
-    count = len(_QUIRKS)
-    if patients >= count:
-        return [int((k + 0.5) * patients / count) for k in range(count)]
-    return list(range(1, patients))
+def _quirk_places(bound: list[Response | None]) -> list[int]:
+    """Indices of the patients that carry a quirk, at most one each; none in a cohort of one.
+
+    Spread evenly over those who are bound for nothing, so that filters do not take the rare classes; over all where
+    these are too few.
+    """
+    count, ordinary = len(_QUIRKS), [index for index, aim in enumerate(bound) if aim is None]
+    if len(ordinary) < count:
+        ordinary = list(range(len(bound)))
+    if len(ordinary) < count:
+        return ordinary[1:]
+    return [ordinary[int((k + 0.5) * len(ordinary) / count)] for k in range(count)]
 
 
 def _response_places(plan: PatientPlan) -> list[int]:
@@ -188,10 +194,14 @@ def _single_visit(plan: PatientPlan) -> PatientPlan:
 
 
 def _same_week(plan: PatientPlan) -> PatientPlan:
-    """As Patient-002 at week 40: the last visit and a second scan some days later, told apart by suffix."""
+    """As Patient-002 at week 40: the last visit and an unrated scan some days later, told apart by suffix."""
     last = plan.visits[-1]
     names = [Visit(last.planned.visit.week, suffix) for suffix in (1, 2)]
-    twins = tuple(replace(last, planned=replace(last.planned, visit=name)) for name in names)
+    truths = (last.planned.truth, VisitState.UNRATED)
+    twins = tuple(
+        replace(last, planned=replace(last.planned, visit=name, truth=truth))
+        for name, truth in zip(names, truths, strict=True)
+    )
     rows = (*plan.rows[:-1], replace(plan.rows[-1], visit=str(names[0])))
     return replace(plan, visits=(*plan.visits[:-1], *twins), rows=rows)
 

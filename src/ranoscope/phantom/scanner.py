@@ -6,16 +6,21 @@ matter brightest on T1, fluid brightest on T2 and suppressed on FLAIR), not any 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - the library's own abbreviation
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from ranoscope.domain import SEQUENCES, Sequence, Tissue
 from ranoscope.phantom.anatomy import Anatomy, Image, smooth_noise
 from ranoscope.phantom.tumour import CAVITY
+
+Affine = NDArray[np.float64]
+Voxel = TypeVar("Voxel", np.float32, np.uint8)
 
 # White matter, grey matter, fluid.
 _NORMAL = {
@@ -32,7 +37,12 @@ _LESION = {
     Sequence.FLAIR: {Tissue.ENHANCING: 1.02, Tissue.NECROSIS_NONENHANCING: 0.72, Tissue.EDEMA: 1.28, CAVITY: 0.18},
 }
 _VESSEL_UPTAKE = 0.55
-_THICK_SLICE_MM = 5.0
+_UNEVEN = 0.10
+# A 3D acquisition of T1 beside a 2D one of CT1 is the exception in LUMIERE.
+_T1_IN_3D = 0.15
+_CENTRE_MM = np.array((0.0, -18.0, 10.0))
+# Head movement between the sequences of one visit.
+_BETWEEN_DEGREES, _BETWEEN_MM = 0.3, 0.4
 # Intensities of the release reach about 1,000 (CT1); white matter then lies near here.
 _SCALE = 420.0
 
@@ -41,88 +51,116 @@ _SCALE = 420.0
 class Frame:
     """A grid to sample on: shape, voxel-to-RAS-world affine (mm), and the head's pose there.
 
-    ``pose`` maps atlas world to this frame's world (RAS, mm, 4 x 4, rigid).
+    ``pose`` maps the world of what is sampled to this frame's world (RAS, mm, 4 x 4, rigid).
     """
 
-    shape: tuple[int, int, int]
-    affine: NDArray[np.float64]
-    pose: NDArray[np.float64]
+    shape: tuple[int, ...]
+    affine: Affine
+    pose: Affine
+
+    @property
+    def slice_mm(self) -> float:
+        """Distance of slices: voxel edge along k."""
+        return float(np.linalg.norm(self.affine[:3, 2]))
 
 
-def signal(generator: np.random.Generator, anatomy: Anatomy, tissue: NDArray[np.uint8], sequence: Sequence) -> Image:
+def lesion_shares(tissue: NDArray[np.uint8], voxel_mm: float) -> dict[int, Image]:
+    """Share 0..1 of each kind of lesion tissue in each voxel, borders softened by partial volume."""
+    kinds = (Tissue.ENHANCING, Tissue.NECROSIS_NONENHANCING, Tissue.EDEMA, CAVITY)
+    sigma = 0.45 / min(voxel_mm, 1.5)
+    return {k: ndimage.gaussian_filter((tissue == k).astype(np.float32), sigma) for k in kinds if (tissue == k).any()}
+
+
+def signal(generator: np.random.Generator, anatomy: Anatomy, shares: dict[int, Image], sequence: Sequence) -> Image:
     """One sequence of one visit on the atlas grid, without noise: contrasts, tissue texture, gain and bias field."""
-    white, grey, fluid = (value * np.exp(generator.normal(0, 0.03)) for value in _NORMAL[sequence])
+    white, grey, fluid = (np.float32(value * np.exp(generator.normal(0, 0.03))) for value in _NORMAL[sequence])
     image = white * anatomy.white + grey * anatomy.grey + fluid * anatomy.fluid
     if sequence is Sequence.CT1:
         image += _VESSEL_UPTAKE * anatomy.vessels
-    for kind, value in _LESION[sequence].items():
-        share = ndimage.gaussian_filter((tissue == kind).astype(np.float32), 0.45 / min(anatomy.voxel_mm, 1.5))
-        own = value * np.exp(generator.normal(0, 0.04))
-        image = image * (1 - share) + own * share
     shape = anatomy.brain.shape
+    uneven = 1 + _UNEVEN * smooth_noise(generator, shape, 30)
+    for kind, value in _LESION[sequence].items():
+        own = np.float32(value * np.exp(generator.normal(0, 0.04)))
+        if kind in shares:
+            image += (own * uneven - image) * shares[kind]
     texture = 1 + 0.025 * smooth_noise(generator, shape, 40)
-    bias = np.exp(0.10 * smooth_noise(generator, shape, 4))
-    gain = _SCALE * np.exp(generator.normal(0, 0.25))
+    bias = np.exp(0.07 * smooth_noise(generator, shape, 3))
+    gain = np.float32(_SCALE * np.exp(generator.normal(0, 0.25)))
     return np.asarray(np.clip(image * texture * bias * gain, 0, None) * anatomy.brain, dtype=np.float32)
 
 
 def with_noise(generator: np.random.Generator, image: Image, brain: NDArray[np.bool_]) -> Image:
     """Rician noise: magnitude of the signal with complex Gaussian noise of 2 to 4 % of its 90th percentile."""
-    if not brain.any():
+    inside = image[brain]
+    sigma = np.float32(generator.uniform(0.02, 0.04) * np.percentile(inside, 90))
+    real, imaginary = generator.standard_normal((2, inside.size), dtype=np.float32) * sigma
+    noisy = np.zeros_like(image)
+    noisy[brain] = np.hypot(inside + real, imaginary)
+    return noisy
+
+
+def average_over_slices(image: Image, slice_mm: float, voxel_mm: float) -> Image:
+    """What thick slices lose: the mean over ``slice_mm`` along the head-foot axis, at every voxel."""
+    half = (slice_mm / voxel_mm - 1) / 2
+    if half <= 0:
         return image
-    sigma = np.float32(generator.uniform(0.02, 0.04) * np.percentile(image[brain], 90))
-    real, imaginary = (generator.standard_normal(image.shape, dtype=np.float32) * sigma for _ in range(2))
-    return np.asarray(np.hypot(image + real, imaginary) * brain, dtype=np.float32)
+    reach = int(np.ceil(half))
+    weights = np.ones(2 * reach + 1)
+    weights[[0, -1]] = half - (reach - 1)
+    return np.asarray(ndimage.correlate1d(image, weights / weights.sum(), axis=2, mode="nearest"), dtype=np.float32)
 
 
-def thick_slices(image: Image, voxel_mm: float) -> Image:
-    """What a 2D acquisition loses: the signal averaged over the slice along the head-foot axis."""
-    size = max(round(_THICK_SLICE_MM / voxel_mm), 1)
-    return np.asarray(ndimage.uniform_filter1d(image, size, axis=2), dtype=np.float32)
+def sample(data: NDArray[Voxel], affine: Affine, frame: Frame, order: int) -> NDArray[Voxel]:
+    """``data`` (on the grid of ``affine``) seen from ``frame``: linear (order 1) or nearest neighbour (order 0).
 
-
-def sample(data: Image, affine: NDArray[np.float64], frame: Frame, order: int) -> Image:
-    """``data`` (atlas grid, ``affine``) seen from ``frame``: linear (order 1) or nearest neighbour (order 0)."""
+    Only the box that can hold something else than air is looked at.
+    """
     mapping = np.linalg.inv(affine) @ np.linalg.inv(frame.pose) @ frame.affine
-    moved = ndimage.affine_transform(data, mapping[:3, :3], mapping[:3, 3], output_shape=frame.shape, order=order)
-    return np.asarray(moved, dtype=np.float32)
+    seen = np.zeros(frame.shape, dtype=data.dtype)
+    box = _box_in_frame(data, np.linalg.inv(mapping), frame.shape)
+    start = np.array([edge.start for edge in box])
+    offset = mapping[:3, :3] @ start + mapping[:3, 3]
+    ndimage.affine_transform(data, mapping[:3, :3], offset, output_shape=seen[box].shape, output=seen[box], order=order)
+    return seen
 
 
-def draw_pose(generator: np.random.Generator, degrees: float, millimetres: float) -> sitk.Euler3DTransform:
-    """A random rigid motion about the head's centre as ITK holds it (LPS world), standard deviations per axis."""
-    pose = sitk.Euler3DTransform()
-    pose.SetCenter((0.0, 18.0, 10.0))
-    pose.SetRotation(*(float(angle) for angle in np.deg2rad(generator.normal(0, degrees, 3))))
-    pose.SetTranslation(tuple(float(step) for step in generator.normal(0, millimetres, 3)))
+def _box_in_frame(data: NDArray[Voxel], to_frame: NDArray[np.floating], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Slices of a grid of ``shape`` that hold all of ``data`` that is not 0; ``to_frame``: its voxels to the grid's."""
+    axes = [np.flatnonzero(data.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    ends = [(places[0] - 1, places[-1] + 1) if places.size else (0, 0) for places in axes]
+    corners = np.array(list(itertools.product(*ends, (1,)))) @ to_frame.T
+    low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int)
+    return tuple(slice(min(max(a, 0), n), min(max(b + 1, 0), n)) for a, b, n in zip(low, high, shape, strict=False))
+
+
+def draw_pose(generator: np.random.Generator, degrees: float, millimetres: float) -> Affine:
+    """A random rigid motion about the head's centre (RAS world, mm, 4 x 4), standard deviations per axis."""
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.from_euler("xyz", generator.normal(0, degrees, 3), degrees=True).as_matrix()
+    pose[:3, 3] = _CENTRE_MM - pose[:3, :3] @ _CENTRE_MM + generator.normal(0, millimetres, 3)
     return pose
 
 
-def as_matrix(pose: sitk.Euler3DTransform) -> NDArray[np.float64]:
-    """The 4 x 4 matrix of a rigid transform in RAS world millimetres."""
-    rotation = np.array(pose.GetMatrix()).reshape(3, 3)
-    centre, translation = np.array(pose.GetCenter()), np.array(pose.GetTranslation())
-    matrix = np.eye(4)
-    matrix[:3, :3] = rotation
-    matrix[:3, 3] = centre + translation - rotation @ centre
-    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
-    return np.asarray(turn @ matrix @ turn, dtype=np.float64)
+def native_frames(generator: np.random.Generator, voxel_mm: float, head: Affine) -> dict[Sequence, Frame]:
+    """Scanner grids of a visit, axes L-P-S and oblique: one sequence in 3D, the others stacks of 5 to 6 mm slices.
 
-
-def native_frames(
-    generator: np.random.Generator, voxel_mm: float, poses: dict[Sequence, sitk.Euler3DTransform]
-) -> dict[Sequence, Frame]:
-    """Scanner grids of a visit: CT1 3D and isotropic, the others oblique 2D stacks of 5 to 6 mm slices."""
+    Args:
+        generator: drives everything.
+        voxel_mm: edge of the 3D sequence's voxels.
+        head: atlas world to scanner world at this visit; each sequence moves a little from there.
+    """
     frames = {}
-    tilt = float(generator.normal(0, 6))
+    in_3d = Sequence.T1 if generator.random() < _T1_IN_3D else Sequence.CT1
+    slice_mm = max(float(generator.choice((5.0, 6.0))), voxel_mm)
+    tilts = np.deg2rad(generator.normal(0, (2, 6)))
     for sequence in SEQUENCES:
-        thickness = voxel_mm if sequence is Sequence.CT1 else max(float(generator.choice((5.0, 6.0))), voxel_mm)
-        in_plane = voxel_mm if sequence is Sequence.CT1 else 0.9 * voxel_mm
-        size = (round(230 / in_plane), round(230 / in_plane), round(180 / thickness))
-        angle = np.deg2rad(0 if sequence is Sequence.CT1 else tilt)
-        turn = np.array(((1, 0, 0), (0, np.cos(angle), -np.sin(angle)), (0, np.sin(angle), np.cos(angle))))
+        flat = sequence is not in_3d
+        in_plane, thickness = (0.9 * voxel_mm, slice_mm) if flat else (voxel_mm, voxel_mm)
+        size = (round(230 / in_plane), round(230 / in_plane), round(200 / thickness))
         affine = np.eye(4)
+        turn = Rotation.from_euler("x", tilts[int(flat)]).as_matrix()
         affine[:3, :3] = turn @ np.diag((-in_plane, -in_plane, thickness))
-        middle = (np.array(size) - 1) / 2
-        affine[:3, 3] = np.array((0.0, -18.0, 8.0)) - affine[:3, :3] @ middle
-        frames[sequence] = Frame(size, affine, as_matrix(poses[sequence]))
+        affine[:3, 3] = _CENTRE_MM - affine[:3, :3] @ ((np.array(size) - 1) / 2)
+        pose = draw_pose(generator, _BETWEEN_DEGREES, _BETWEEN_MM) @ head
+        frames[sequence] = Frame(size, affine, pose)
     return frames

@@ -23,22 +23,24 @@ _REPEATABILITY = ((1_000, 0.143), (5_000, 0.058), (20_000, 0.021), (60_000, 0.01
 class Site:
     """Where one lesion lives: fields whose lowest values are taken first when tissue of a kind is laid down.
 
-    ``cavity``: mm from the centre, warped; ``tumour``: the same, lopsided, so that a rest after surgery is a nodule
-    rather than a ring; ``edema``: the same, cheap along white matter and dear in grey matter and fluid.
+    ``cavity``: mm from the centre, warped; ``tumour``: the same about a place beside it, so that a rest after surgery
+    is a nodule at one side of the cavity rather than a ring; ``edema``: the same, cheap along white matter and dear
+    in grey matter and fluid; ``rim``: factor by which the enhancing rim is thinner here.
     """
 
     cavity: Field
     tumour: Field
     edema: Field
+    rim: Field
 
 
 def make_sites(generator: np.random.Generator, anatomy: Anatomy, count: int) -> list[Site]:
     """Draw ``count`` sites in deep white matter, apart from each other by 25 mm or more where the brain allows."""
     white = np.asarray(ndimage.gaussian_filter(anatomy.white, 3.0 / anatomy.voxel_mm), dtype=np.float32)
     depth = np.asarray(ndimage.distance_transform_edt(anatomy.brain, anatomy.voxel_mm), dtype=np.float32)
-    heights = anatomy.affine[2, 2] * np.arange(anatomy.brain.shape[2]) + anatomy.affine[2, 3]
-    # Supratentorial: glioblastoma of the cerebellum and brain stem is rare in adults.
-    allowed = (white > 0.45) & (depth > 14) & (heights > -12)[None, None, :]
+    across, _, heights = (_world(anatomy, axis) for axis in range(3))
+    # Supratentorial and to one side: glioblastoma of the cerebellum and brain stem is rare in adults.
+    allowed = (white > 0.45) & (depth > 14) & (heights > -12) & (np.abs(across) > 12)
     candidates = np.argwhere(allowed)
     centres: list[NDArray[np.int_]] = []
     for _ in range(count):
@@ -80,18 +82,34 @@ def segment(generator: np.random.Generator, tissue: NDArray[np.uint8], voxel_mm:
     return labels
 
 
+def _world(anatomy: Anatomy, axis: int) -> Field:
+    """World coordinate (RAS mm) of the voxels along one axis, shaped to broadcast over the grid."""
+    shape = [1, 1, 1]
+    shape[axis] = anatomy.brain.shape[axis]
+    steps = anatomy.affine[axis, axis] * np.arange(shape[axis]) + anatomy.affine[axis, 3]
+    return np.asarray(steps.reshape(shape), dtype=np.float32)
+
+
 def _make_site(generator: np.random.Generator, anatomy: Anatomy, centre: NDArray[np.int_]) -> Site:
+    """Places are displaced smoothly before distances are taken, so that what is laid down hangs together."""
     shape = anatomy.brain.shape
-    offsets = [(np.arange(size) - place) * anatomy.voxel_mm for size, place in zip(shape, centre, strict=True)]
+    world = anatomy.affine[:3, :3] @ centre + anatomy.affine[:3, 3]
     axes = np.exp(generator.normal(0, 0.18, 3))
-    grids = np.meshgrid(*offsets, indexing="ij", sparse=True)
-    distance = np.sqrt(sum((grid * axis) ** 2 for grid, axis in zip(grids, axes, strict=True)))
-    coarse, fine = smooth_noise(generator, shape, 12), smooth_noise(generator, shape, 24)
-    warped = distance * np.exp(0.22 * coarse + 0.10 * fine)
-    lopsided = warped + 0.30 * warped * smooth_noise(generator, shape, 9)
+    aside = generator.normal(0, 1, 3)
+    aside *= generator.uniform(5, 9) / np.linalg.norm(aside)
+    from_centre, from_aside = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for axis in range(3):
+        place = _world(anatomy, axis) - np.float32(world[axis])
+        place = place + 3.5 * smooth_noise(generator, shape, 9) + 1.0 * smooth_noise(generator, shape, 22)
+        from_centre += (np.float32(axes[axis]) * place) ** 2
+        from_aside += (np.float32(axes[axis]) * (place - np.float32(aside[axis]))) ** 2
     spread = ndimage.gaussian_filter(anatomy.white, 1.5 / anatomy.voxel_mm)
-    edema = warped * np.exp(0.15 * coarse) / (0.25 + spread)
-    return Site(*(np.asarray(part, dtype=np.float32) for part in (warped, lopsided, edema)))
+    # Across the midline there is a way through white matter (corpus callosum), hardly one through the fissure.
+    beyond = 1 + 1.5 * (_world(anatomy, 0) * world[0] < 0) * (1 - spread)
+    cavity, tumour = np.sqrt(from_centre) * beyond, np.sqrt(from_aside) * beyond * (1.15 - 0.3 * spread)
+    edema = cavity * np.exp(0.1 * smooth_noise(generator, shape, 12)) / (0.25 + spread)
+    rim = np.exp(0.3 * smooth_noise(generator, shape, 20))
+    return Site(*(np.asarray(part, dtype=np.float32) for part in (cavity, tumour, edema, rim)))
 
 
 def _lay(tissue: NDArray[np.uint8], cost: Field, free: NDArray[np.bool_], voxels: float, value: int) -> None:
@@ -117,8 +135,12 @@ def _lay_tumour(
     mine = (tissue == Tissue.ENHANCING) & (before != Tissue.ENHANCING)
     core = min(round(lesion.necrosis / voxel_mm3), int(mine.sum()) - 1)
     if core > 0:
-        depth = ndimage.distance_transform_edt(mine) - 0.02 * site.tumour
-        _lay(tissue, (-depth).astype(np.float32), mine, core, Tissue.NECROSIS_NONENHANCING)
+        depth = np.zeros(tissue.shape, dtype=np.float32)
+        box = tuple(
+            slice(max(edge.start - 1, 0), edge.stop + 1) for edge in ndimage.find_objects(mine.view(np.uint8))[0]
+        )
+        depth[box] = ndimage.distance_transform_edt(mine[box])
+        _lay(tissue, -depth * site.rim, mine, core, Tissue.NECROSIS_NONENHANCING)
 
 
 def _resize(

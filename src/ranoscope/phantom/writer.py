@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -17,13 +18,17 @@ from ranoscope import runs
 from ranoscope.domain import SEQUENCES, Sequence, Tissue
 from ranoscope.phantom import scanner
 from ranoscope.phantom.anatomy import Anatomy, Image
-from ranoscope.phantom.scanner import Frame, as_matrix, draw_pose, native_frames, sample
+from ranoscope.phantom.scanner import Affine, Frame, draw_pose, native_frames, sample
 from ranoscope.phantom.tumour import segment
 
-Affine = NDArray[np.float64]
+Labels = NDArray[np.uint8]
+Whole = TypeVar("Whole", np.uint8, np.uint16)
 # Each visit was registered to the atlas on its own; what is left between visits is about this much.
 _RESIDUAL_DEGREES, _RESIDUAL_MM = 0.6, 0.5
 _HEAD_DEGREES, _HEAD_MM = 5.0, 6.0
+_IN_BRAIN = np.uint8(128)
+# Atlas intensities are kept to a fraction of a unit, far below the noise: files shrink by a third.
+_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -61,54 +66,54 @@ class _Scan:
         self.anatomy = anatomy
         self.content = content
         self.generator = generator
-        self.brain = anatomy.brain.astype(np.float32)
-        self.labels = segment(generator, content.tissue, anatomy.voxel_mm)
-        self.signals = {s: scanner.signal(generator, anatomy, content.tissue, s) for s in SEQUENCES}
-        self.poses = dict.fromkeys(SEQUENCES, draw_pose(generator, _HEAD_DEGREES, _HEAD_MM))
-        self.frames = native_frames(generator, anatomy.voxel_mm, self.poses)
-        residual = as_matrix(draw_pose(generator, _RESIDUAL_DEGREES, _RESIDUAL_MM))
-        self.atlas = Frame(_shape(self.brain), anatomy.affine, residual)
-        self.native: dict[Sequence, Image] = {}
+        labels = segment(generator, content.tissue, anatomy.voxel_mm)
+        # One map for both masks: each grid is then sampled once.
+        self.marked = np.where(anatomy.brain, labels | _IN_BRAIN, labels).astype(np.uint8)
+        self.frames = native_frames(generator, anatomy.voxel_mm, draw_pose(generator, _HEAD_DEGREES, _HEAD_MM))
+        shares = scanner.lesion_shares(content.tissue, anatomy.voxel_mm)
+        self.signals = {s: self._signal(shares, s) for s in SEQUENCES}
+        self.atlas = Frame(anatomy.brain.shape, anatomy.affine, draw_pose(generator, _RESIDUAL_DEGREES, _RESIDUAL_MM))
+        self.native: dict[Sequence, NDArray[np.uint16]] = {}
+        self.masks: dict[Sequence, tuple[Labels, NDArray[np.bool_]]] = {}
 
     def write_native_images(self) -> None:
         for sequence in self.content.sequences:
             frame = self.frames[sequence]
-            clean = self._seen(self.signals[sequence], frame, 1)
-            inside = self._seen(self.brain, frame, 0) > 0.5
-            noisy = scanner.with_noise(self.generator, clean, inside)
-            self.native[sequence] = np.rint(noisy).clip(0, 65535)
-            _write_image(self.folder / f"{sequence}.nii.gz", self.native[sequence].astype(np.uint16), frame.affine)
+            self.masks[sequence] = self._masks(frame)
+            clean = sample(self.signals[sequence], self.anatomy.affine, frame, 1)
+            noisy = scanner.with_noise(self.generator, clean, self.masks[sequence][1])
+            self.native[sequence] = np.rint(noisy).clip(0, 65535).astype(np.uint16)
+            _write_image(self.folder / f"{sequence}.nii.gz", self.native[sequence], frame.affine)
 
     def write_deepbratumia(self) -> None:
         root = self.folder / "DeepBraTumIA-segmentation"
         self._write_atlas(root / "atlas")
         for sequence in SEQUENCES:
             frame, name = self.frames[sequence], sequence.lower()
-            mask = self._seen(self.labels.astype(np.float32), frame, 0).astype(np.uint8)
-            brain = (self._seen(self.brain, frame, 0) > 0.5).astype(np.uint8)
-            _write_image(root / f"native/segmentation/{name}_seg_mask.nii.gz", mask, frame.affine)
-            _write_image(root / f"native/skull_strip/{name}_brain_mask.nii.gz", brain, frame.affine)
-            _write_transform(root / f"native/transformation/{name}.tfm", self.poses[sequence])
+            labels, brain = self.masks[sequence]
+            _write_image(root / f"native/segmentation/{name}_seg_mask.nii.gz", labels, frame.affine)
+            _write_image(root / f"native/skull_strip/{name}_brain_mask.nii.gz", brain.astype(np.uint8), frame.affine)
+            to_native = frame.pose @ np.linalg.inv(self.atlas.pose)
+            _write_transform(root / f"native/transformation/{name}.tfm", to_native)
 
     def write_hd_glio_auto(self) -> None:
         root = self.folder / "HD-GLIO-AUTO-segmentation"
-        reference = self.frames[self._reference_sequence()]
+        chosen = self._reference_sequence()
+        mask, grid = _to_standard(_hd_glio(self.masks[chosen][0]), self.frames[chosen].affine)
+        _write_image(root / "registered/segmentation.nii.gz", mask, grid)
         for sequence in SEQUENCES:
             frame = self.frames[sequence]
-            origin = _hd_glio(self._seen(self.labels.astype(np.float32), frame, 0))
+            origin = _hd_glio(self.masks[sequence][0])
             _write_image(root / f"native/segmentation_{sequence}_origspace.nii.gz", origin, frame.affine)
-            standard, affine = _to_standard(self.native[sequence].astype(np.float32), frame.affine)
+            standard, affine = _to_standard(self.native[sequence], frame.affine)
             _write_image(root / f"registered/{sequence}_r2s_bet.nii.gz", standard, affine)
-            registered = self._seen(self.signals[sequence], reference, 1)
-            _write_image(root / f"registered/{sequence}_r2s_bet_reg.nii.gz", registered, reference.affine)
-            _write_flirt(root / f"registered/{sequence}_r2s_bet_reg.mat", affine, reference.affine)
-        mask = _hd_glio(self._seen(self.labels.astype(np.float32), reference, 0))
-        _write_image(root / "registered/segmentation.nii.gz", mask, reference.affine)
+            reference = Frame(mask.shape, grid, self.frames[chosen].pose @ np.linalg.inv(frame.pose))
+            registered = np.rint(sample(standard.astype(np.float32), affine, reference, 1))
+            _write_image(root / f"registered/{sequence}_r2s_bet_reg.nii.gz", registered, grid)
+            _write_flirt(root / f"registered/{sequence}_r2s_bet_reg.mat", (standard.shape, affine), reference)
 
     def _write_atlas(self, atlas: Path) -> None:
-        labels = self._seen(self.labels.astype(np.float32), self.atlas, 0).astype(np.uint8)
-        brain = self._seen(self.brain, self.atlas, 0) > 0.5
-        voxel_mm = self.anatomy.voxel_mm
+        labels, brain = self._masks(self.atlas)
         _write_image(atlas / "segmentation/seg_mask.nii.gz", labels, self.atlas.affine)
         _write_image(atlas / "skull_strip/brain_mask.nii.gz", brain.astype(np.uint8), self.atlas.affine)
         measured = {
@@ -116,17 +121,23 @@ class _Scan:
             "Necrotic_NonEnhancing": Tissue.NECROSIS_NONENHANCING,
             "Edema_Compartment": Tissue.EDEMA,
         }
-        volumes = {key: float((labels == tissue).sum() * voxel_mm**3) for key, tissue in measured.items()}
+        voxel_mm3 = self.anatomy.voxel_mm**3
+        volumes = {key: float((labels == tissue).sum() * voxel_mm3) for key, tissue in measured.items()}
         runs.write_text(atlas / "segmentation/measured_volumes_in_mm3.json", json.dumps(volumes))
         for sequence in SEQUENCES:
-            image = self._seen(self.signals[sequence], self.atlas, 1)
-            if sequence is not Sequence.CT1:
-                image = scanner.thick_slices(image, voxel_mm)
+            image = sample(self.signals[sequence], self.anatomy.affine, self.atlas, 1)
             noisy = scanner.with_noise(self.generator, image, brain)
-            _write_image(atlas / f"skull_strip/{sequence.lower()}_skull_strip.nii.gz", noisy, self.atlas.affine)
+            stripped = np.rint(noisy * _STEPS) / np.float32(_STEPS)
+            _write_image(atlas / f"skull_strip/{sequence.lower()}_skull_strip.nii.gz", stripped, self.atlas.affine)
 
-    def _seen(self, data: Image, frame: Frame, order: int) -> Image:
-        return sample(data, self.anatomy.affine, frame, order)
+    def _signal(self, shares: dict[int, Image], sequence: Sequence) -> Image:
+        whole = scanner.signal(self.generator, self.anatomy, shares, sequence)
+        return scanner.average_over_slices(whole, self.frames[sequence].slice_mm, self.anatomy.voxel_mm)
+
+    def _masks(self, frame: Frame) -> tuple[Labels, NDArray[np.bool_]]:
+        """Labels, in ``Tissue``'s numbers, and brain on the grid of ``frame``."""
+        marked = sample(self.marked, self.anatomy.affine, frame, 0)
+        return marked & ~_IN_BRAIN, (marked & _IN_BRAIN) > 0
 
     def _reference_sequence(self) -> Sequence:
         """HD-GLIO-AUTO's choice: in order T1, CT1, T2, FLAIR the smallest voxel volume cut to an integer."""
@@ -134,22 +145,18 @@ class _Scan:
         return min(order, key=lambda s: int(abs(np.linalg.det(self.frames[s].affine[:3, :3]))))
 
 
-def _shape(image: Image) -> tuple[int, int, int]:
-    return image.shape[0], image.shape[1], image.shape[2]
-
-
-def _hd_glio(labels: Image) -> NDArray[np.uint8]:
+def _hd_glio(labels: Labels) -> Labels:
     """HD-GLIO-AUTO's convention: 1 non-enhancing T2/FLAIR abnormality, 2 enhancing."""
     whole = (labels == Tissue.EDEMA) | (labels == Tissue.NECROSIS_NONENHANCING)
     return np.where(labels == Tissue.ENHANCING, 2, whole).astype(np.uint8)
 
 
-def _to_standard(image: Image, affine: Affine) -> tuple[Image, Affine]:
-    """Axes flipped, not resampled, towards those of the standard space (L-A-S)."""
+def _to_standard(image: NDArray[Whole], affine: Affine) -> tuple[NDArray[Whole], Affine]:
+    """Axes turned, not resampled, towards MNI152's as fslreorient2std does: by half turns, handedness kept."""
     clean = nib.Nifti1Image(image, affine)
-    target = nib.orientations.axcodes2ornt(("L", "A", "S"))
+    target = nib.orientations.axcodes2ornt(("R" if np.linalg.det(affine) > 0 else "L", "A", "S"))
     turned = clean.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(affine), target))
-    return np.asarray(turned.dataobj, dtype=np.float32), np.asarray(turned.affine)
+    return np.asarray(turned.dataobj, dtype=image.dtype), np.asarray(turned.affine)
 
 
 def _write_image(path: Path, data: NDArray[np.generic], affine: Affine) -> None:
@@ -158,13 +165,31 @@ def _write_image(path: Path, data: NDArray[np.generic], affine: Affine) -> None:
     path.write_bytes(gzip.compress(nib.Nifti1Image(data, affine).to_bytes(), compresslevel=1, mtime=0))
 
 
-def _write_transform(path: Path, pose: sitk.Euler3DTransform) -> None:
+def _write_transform(path: Path, pose: Affine) -> None:
+    """ITK's text file of a rigid transform (LPS world): atlas points to scanner points, as ITK resamples."""
+    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+    lps = turn @ pose @ turn
+    transform = sitk.Euler3DTransform()
+    transform.SetMatrix(lps[:3, :3].ravel().tolist())
+    transform.SetTranslation(lps[:3, 3].tolist())
     path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteTransform(pose, str(path))
+    sitk.WriteTransform(transform, str(path))
 
 
-def _write_flirt(path: Path, moving: Affine, reference: Affine) -> None:
-    """FLIRT's 4 x 4 text matrix between the scaled-millimetre frames of two images of one head position."""
-    scale = [np.diag([*np.sqrt((a[:3, :3] ** 2).sum(axis=0)), 1.0]) for a in (moving, reference)]
-    matrix = scale[1] @ np.linalg.inv(reference) @ moving @ np.linalg.inv(scale[0])
+def _write_flirt(path: Path, moving: tuple[tuple[int, ...], Affine], reference: Frame) -> None:
+    """FLIRT's 4 x 4 text matrix, which maps the moving image's millimetre frame to the reference's."""
+    world = np.linalg.inv(_flirt_to_world(reference.shape, reference.affine)) @ reference.pose
+    matrix = world @ _flirt_to_world(*moving)
     path.write_text("".join("  ".join(f"{value:.10f}" for value in row) + "  \n" for row in matrix))
+
+
+def _flirt_to_world(shape: tuple[int, ...], affine: Affine) -> Affine:
+    """From FLIRT's frame (voxel times edge, i counted from the other end where the determinant is positive) to RAS.
+
+    Source: FSL's documentation of FLIRT's coordinate conventions.
+    """
+    edges = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    voxel = np.diag([*(1 / edges), 1.0])
+    if np.linalg.det(affine[:3, :3]) > 0:
+        voxel[0] = (-1 / edges[0], 0, 0, shape[0] - 1)
+    return np.asarray(affine @ voxel, dtype=np.float64)
