@@ -266,3 +266,5 @@ def _finish(recipe: Recipe, plan: _Plan, fitted: FittedFold, calls: pd.DataFrame
     runs.write_json(plan.folder / FOLD, about)
     for leftover in plan.folder.glob("restart-*"):
         shutil.rmtree(leftover, ignore_errors=True)
+    for unfinished in plan.folder.glob(".*.part"):  # what a kill in mid-write left
+        unfinished.unlink(missing_ok=True)

@@ -161,7 +161,7 @@ def _restart_file(folder: Path, told: Told) -> str | None:
         best = _best_weights(folder, state["callbacks"]["_Diary"]["history"])
         if best.is_file():
             return str(path)
-    except (EOFError, KeyError, RuntimeError, pickle.UnpicklingError):
+    except (EOFError, KeyError, OSError, RuntimeError, pickle.UnpicklingError):
         pass
     told(0, "its restart files were damaged; it starts afresh")
     shutil.rmtree(folder)

@@ -1,0 +1,80 @@
+"""Cross-validates in a child process that kills itself (SIGKILL) every so many steps, until one child gets through.
+
+A step is a sample fetched, or a file about to be moved, or just moved, to its place: the moments between which the disk
+changes. Started by test_restart.py as ``python killed.py HOME RECIPE STEPS``; writes HOME/log.txt, a line per step that
+outlives the kill, and prints the number of kills.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from ranoscope.config import parse_recipe
+from ranoscope.learning.crossval import cross_validate
+from ranoscope.learning.data import CaseDataset
+
+
+class Steps:
+    """Counts steps, logs them, and kills this process after so many."""
+
+    def __init__(self, log: Path, allowed: int) -> None:
+        self.log = log.open("a")
+        self.left = allowed
+
+    def take(self, what: str) -> None:
+        self.log.write(what + "\n")
+        self.log.flush()
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch(steps: Steps) -> None:
+    fetch, move = CaseDataset.__getitem__, Path.replace
+
+    def fetched(self, index):
+        if self.seed is not None:
+            steps.take(f"sample {self.seed} {int(self.epoch)} {index}")
+        return fetch(self, index)
+
+    def moved(self, target):
+        steps.take(f"moving {target}")
+        answer = move(self, target)
+        steps.take(f"moved {target}")
+        return answer
+
+    CaseDataset.__getitem__ = fetched
+    Path.replace = moved
+
+
+def run_child(home: Path, recipe: dict[str, object], steps: int) -> int:
+    child = os.fork()
+    if child == 0:
+        watch(Steps(home / "log.txt", steps))
+        cross_validate(parse_recipe(recipe, "tests"), home / "run", home / "run", lambda *_: None)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def main() -> None:
+    home, recipe, steps = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(1)
+    for kills in itertools.count():
+        code = run_child(home, recipe, steps)
+        if code == 0:
+            sys.stdout.write(str(kills))
+            return
+        if code != -signal.SIGKILL or kills > 100:
+            sys.exit(f"a child ended with {code} after {kills} kills")
+
+
+if __name__ == "__main__":
+    main()
