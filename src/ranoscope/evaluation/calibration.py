@@ -18,7 +18,8 @@ BINS = 15
 def confidence_bins(probabilities: FloatArray) -> tuple[FloatArray, IntArray]:
     """The top probability of each row and its bin, both shape (n,).
 
-    A bin holds its lower edge; the last also holds 1 (torchmetrics gives exact ones a bin of their own).
+    A bin holds its lower edge, as far as floating point goes; the last also holds 1, for which torchmetrics has one
+    more bin.
 
     Args:
         probabilities: shape (n, 4).

@@ -24,6 +24,8 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ranoscope",
     "font.family": "sans-serif",
+    # One measured face, then whatever the reader's system calls sans-serif.
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -72,7 +74,7 @@ def draw_confusion(scorecard: dict[str, Any]) -> bytes:
             shade = "#f2f2f2" if np.isnan(share) else mpl.colormaps["Blues"](0.05 + 0.85 * share)
             axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=shade))
             text = "no case" if np.isnan(share) else f"{share:.0%}\n({counts[row, column]:.4g})".replace("%", " %")
-            axes.text(column, row, text, ha="center", va="center", color="white" if share > 0.55 else "black")
+            axes.text(column, row, text, ha="center", va="center", color="white" if share > 0.65 else "black")
         axes.set(xlim=(-0.55, 3.55), ylim=(3.55, -0.55), xlabel="Call", ylabel="Expert")
         axes.set_xticks(range(4), classes)
         axes.set_yticks(range(4), [f"{name}\n(n={number:.4g})" for name, number in zip(classes, support, strict=True)])
@@ -87,13 +89,16 @@ def draw_calibration(scorecard: dict[str, Any]) -> bytes:
     """The first model's reliability curve, and below it how many cases each bin holds."""
     model = scorecard["contenders"][0]
     bins = model["reliability"]
+    most = max(row["cases"] for row in bins)
     confidence, accuracy = ([row[name] for row in bins] for name in ("confidence", "accuracy"))
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(6, 5.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         upper.plot((0, 1), (0, 1), color="#444444", linestyle="--", linewidth=1, label="perfectly calibrated")
         upper.vlines(confidence, [row["low"] for row in bins], [row["high"] for row in bins], color=_MODEL, alpha=0.45)
-        upper.plot(confidence, accuracy, color=_MODEL, marker="o", label=model["title"])
+        upper.plot(confidence, accuracy, color=_MODEL, linewidth=0.8)
+        size = [12 + 90 * row["cases"] / most for row in bins]
+        upper.scatter(confidence, accuracy, s=size, color=_MODEL, zorder=3, label=model["title"], clip_on=False)
         upper.set(ylim=(-0.02, 1.02), ylabel="Share that is right")
         upper.legend(frameon=False, loc="upper left")
         upper.set_title(
@@ -131,7 +136,7 @@ def draw_recall(scorecard: dict[str, Any]) -> bytes:
             axes.plot(at, value, color=colour, marker=marker, linestyle="none", label=contender["title"], clip_on=False)
         for edge in range(1, len(classes)):
             axes.axvline(edge - 0.5, color=_GRID, linewidth=0.8)
-        axes.set(xlim=(-0.5, len(classes) - 0.5), ylim=(0, 1), ylabel=f"Recall, {_interval(scorecard)}")
+        axes.set(xlim=(-0.5, len(classes) - 0.5), ylim=(-0.03, 1.03), ylabel=f"Recall, {_interval(scorecard)}")
         axes.set_xticks(range(len(classes)), [f"{name}\n(n={support[name]})" for name in classes])
         axes.tick_params(axis="x", length=0)
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))

@@ -93,8 +93,8 @@ def _remarks(scorecard: dict[str, Any]) -> list[Text]:
     lines = [
         f"Brackets: {100 * protocol['coverage']:.4g} % interval over {protocol['bootstrap']} resamples of patients; "
         f"{protocol['predictions']}.",
-        f"Median of {folds['folds']} folds, for comparison only: {100 * folds['estimate']:.1f} % "
-        f"({folds['lacking_a_class']} folds lack a class).",
+        f"Median of folds, for comparison only: {100 * folds['estimate']:.1f} % "
+        f"({folds['lacking_a_class']} of {folds['folds']} folds lack a class).",
     ]
     lines += [f"Not shown: {rival['title']}, {rival['reason']}." for rival in scorecard["rivals_not_shown"]]
     left_out = model["metrics"][BALANCED_ACCURACY]["left_out"]
