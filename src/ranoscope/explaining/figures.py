@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ranoscope.domain import RESEARCH_USE_ONLY, Response, Sequence, Tissue
 from ranoscope.explaining.cases import STUDIES, CalledCase, MapFile
+from ranoscope.explaining.maps import SALIENCY_TOP, Maps
 from ranoscope.explaining.methods import METHODS
 from ranoscope.explaining.slices import AXIAL_EDGES, RADIOLOGICAL, SliceChoice, axial, brain_box, window
 
@@ -25,6 +26,10 @@ _ENHANCING, _TUMOUR = "#35e0ff", "#ffffff"
 _PANEL, _GAP, _MARGIN = 2.25, 0.08, 0.18
 _HEAD, _FOOT, _ROW_HEAD, _ROW_FOOT, _LINE = 0.82, 0.36, 0.5, 0.5, 0.155
 _LETTERS_PER_INCH = 14
+_READING = (
+    f"Colour and opacity rise together, up to a value taken over the whole brain: {SALIENCY_TOP}th percentile for "
+    f"Saliency, maximum for Grad-CAM. {RADIOLOGICAL}"
+)
 _DOTS_PER_INCH = 120
 
 
@@ -41,7 +46,7 @@ class Scene:
     volumes: NDArray[np.floating]
     brains: NDArray[np.bool_]
     tumours: NDArray[np.uint8]
-    maps: list[tuple[MapFile, NDArray[np.float32]]]
+    maps: Maps
     place: SliceChoice
     affine: NDArray[np.float64]
     sentences: tuple[str, ...]
@@ -70,7 +75,7 @@ def draw(scene: Scene) -> Figure:
     explained = scene.called.explained
     across = 2 + max(len(_of(scene, response)) for response in explained)
     width = 2 * _MARGIN + across * panel[0] + (across - 1) * _GAP
-    notes = [line for text in (RADIOLOGICAL, *scene.sentences) for line in wrap(text, int(_LETTERS_PER_INCH * width))]
+    notes = [line for text in (*scene.sentences, _READING) for line in wrap(text, int(_LETTERS_PER_INCH * width))]
     height = _HEAD + len(explained) * (_ROW_HEAD + panel[1] + _ROW_FOOT) + _LINE * len(notes) + _FOOT
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
@@ -110,7 +115,7 @@ class _Page:
         self.figure.text(left / self.width, 1 - top / self.height, text, **style)
 
 
-def _of(scene: Scene, response: Response) -> list[tuple[MapFile, NDArray[np.float32]]]:
+def _of(scene: Scene, response: Response) -> Maps:
     return [(entry, values) for entry, values in scene.maps if entry.response is response]
 
 

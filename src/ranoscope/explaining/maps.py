@@ -16,7 +16,7 @@ from ranoscope.learning.networks import PairNetwork
 
 Maps = list[tuple[MapFile, NDArray[np.float32]]]
 # A handful of voxels hold gradients many times the rest; above this percentile the colour stays the same.
-_SALIENCY_TOP = 99.5
+SALIENCY_TOP = 99.5
 
 
 def make_maps(
@@ -50,7 +50,7 @@ def keep(method: str, response: Response, values: NDArray[np.float32], brain: ND
     """One map (i, j, k) per study: where the method tells sequences apart, the largest of them at each voxel.
 
     The colour scale is the same for both studies. It goes from 0 to a percentile of Saliency inside the brain, or to
-    the maximum there for maps that cannot tell studies apart, which are smooth.
+    the maximum there where that is 0 and for maps that cannot tell studies apart, which are smooth.
 
     Args:
         method: its name in ``METHODS``.
@@ -61,7 +61,8 @@ def keep(method: str, response: Response, values: NDArray[np.float32], brain: ND
     largest = values.max(axis=1)
     studies: tuple[str | None, ...] = STUDIES if len(largest) == len(STUDIES) else (None,)
     inside = largest[:, brain]
-    top = float(np.percentile(inside, _SALIENCY_TOP if len(largest) > 1 else 100)) if inside.size else 0.0
+    highest = float(inside.max(initial=0))
+    top = float(np.percentile(inside, SALIENCY_TOP)) if len(largest) > 1 and highest > 0 else highest
     return [
         (
             MapFile(
@@ -71,7 +72,7 @@ def keep(method: str, response: Response, values: NDArray[np.float32], brain: ND
                 file="_".join(filter(None, (method, study, response))) + ".nii.gz",
                 lowest=float(data.min()),
                 highest=float(data.max()),
-                shown_up_to=top,
+                shown_up_to=top or highest,
             ),
             data,
         )

@@ -74,6 +74,6 @@ def gradcam(network: PairNetwork, pair: Tensor, response: Response) -> Tensor:
 
 
 METHODS: dict[str, Method] = {
-    "saliency": Method(saliency, "Saliency", "logit per SD of intensity"),
+    "saliency": Method(saliency, "Saliency", "logit per SD"),
     "gradcam": Method(gradcam, "Grad-CAM", "weighted activation"),
 }
