@@ -68,6 +68,7 @@ def test_the_model_stands_beside_every_rival_with_its_level(scorecard):
     assert entry(scorecard, "model")["knew"] == "A tiny network."
     assert [one["rival"] for one in scorecard["comparisons"] if one["same_level"]] == ["timing"]
     assert scorecard["rivals_not_shown"] == []
+    assert scorecard["warnings"] == []
 
 
 def test_the_headline_equals_scikit_learn(scorecard, predictions):
@@ -196,6 +197,8 @@ def test_resamples_that_lack_a_rare_class_are_counted(tmp_path, make_cases, make
     assert found["recall_CR"]["left_out"] == pytest.approx(2000 * 0.9**10, abs=100)
     assert found["balanced_accuracy"]["left_out"] > found["recall_CR"]["left_out"]
     assert (found["recall_CR"]["low"], found["recall_CR"]["high"]) == (1.0, 1.0)
+    named = {line.split(" occurs in ")[0]: line.split(" occurs in ")[1].split(":")[0] for line in scorecard["warnings"]}
+    assert named == {"CR": "1 patient", "PD": "3 patients", "SD": "3 patients", "PR": "3 patients"}
 
 
 def test_contenders_over_other_cases_are_refused(make_cohort_predictions):

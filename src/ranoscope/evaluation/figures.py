@@ -142,7 +142,7 @@ def draw_recall(scorecard: dict[str, Any]) -> bytes:
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.yaxis.grid(visible=True)
         axes.set_title("Recall of each response", pad=10)
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        figure.legend(loc="outside lower center", ncols=5, columnspacing=1.2, handletextpad=0.2, frameon=False)
         return _svg(figure)
 
 

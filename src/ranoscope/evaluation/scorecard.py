@@ -24,6 +24,8 @@ from ranoscope.evaluation.tables import scoreboard_table
 from ranoscope.evaluation.weighting import patient_resamples, whole_sample
 
 SCOREBOARD = "scoreboard.csv"
+# With n patients the bootstrap's variance is too small by the factor 1 - 1/n: below five by a quarter and more.
+_FEW_PATIENTS = 5
 Progress = Callable[[int, int, str], None]
 
 
@@ -113,6 +115,7 @@ def assemble(
     return {
         "note": RESEARCH_USE_ONLY,
         "cohort": _describe_cohort(contenders[0].predictions),
+        "warnings": _rare_classes(contenders[0].predictions),
         "protocol": _describe_protocol(settings, len(contenders[0].predictions.seeds)),
         "classes": [str(response) for response in RESPONSES],
         "metrics": [
@@ -204,6 +207,17 @@ def _describe_cohort(predictions: Predictions) -> dict[str, Any]:
         "seeds": list(predictions.seeds),
         "folds": [len(np.unique(folds)) for folds in predictions.folds],
     }
+
+
+def _rare_classes(predictions: Predictions) -> list[str]:
+    """A sentence for each class whose recall rests on so few people that resampling them says little."""
+    holders = {r: {case.patient for case in predictions.cases if case.response is r} for r in RESPONSES}
+    return [
+        f"{response} occurs in {len(names)} patient{'' if len(names) == 1 else 's'}: the interval of its recall is too "
+        "narrow, and so is that of balanced accuracy."
+        for response, names in holders.items()
+        if 0 < len(names) < _FEW_PATIENTS
+    ]
 
 
 def _describe_protocol(settings: EvaluationSettings, seeds: int) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from rich.text import Text
 
 from ranoscope.evaluation.scores import BALANCED_ACCURACY, FIRST_PROGRESSION_AUC, KAPPA, MACRO_F1, PD_AUC, recall_name
 
+# The longest rival's name stays on one line in a terminal of 80 columns.
+_NAME_WIDTH = 11
+
 
 def scoreboard_table(scorecard: dict[str, Any]) -> pd.DataFrame:
     """One row per contender: what it is, then every metric with ``_low`` and ``_high``; empty where undefined.
@@ -41,9 +44,9 @@ def render_scoreboard(scorecard: dict[str, Any]) -> RenderableType:
 
 def _headline(scorecard: dict[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("")
+    table.add_column("", min_width=_NAME_WIDTH)
     table.add_column("Knew")
-    for heading in ("Balanced acc.", "Macro-F1", "Kappa", "PD AUC", "1st-progr. AUC"):
+    for heading in ("Balanced acc.", "Macro-F1", "Kappa", "PD AUC", "1st-PD AUC"):
         table.add_column(heading, justify="right")
     for contender in scorecard["contenders"]:
         found = contender["metrics"]
@@ -59,7 +62,7 @@ def _headline(scorecard: dict[str, Any]) -> Table:
 
 def _recall(scorecard: dict[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("Recall")
+    table.add_column("Recall in %", min_width=_NAME_WIDTH)
     classes = scorecard["classes"][::-1]
     for name in (*classes, "ECE", "Brier"):
         table.add_column(name, justify="right")
@@ -67,7 +70,7 @@ def _recall(scorecard: dict[str, Any]) -> Table:
         found = contender["metrics"]
         table.add_row(
             contender["title"],
-            *(_percent(found[recall_name(name)]) for name in classes),
+            *(_percent(found[recall_name(name)], decimals=0, sign="") for name in classes),
             *(_decimal(found[name]) for name in ("ece", "brier")),
             style="bold" if contender["kind"] == "model" else None,
         )
@@ -97,6 +100,7 @@ def _remarks(scorecard: dict[str, Any]) -> list[Text]:
         f"({folds['lacking_a_class']} of {folds['folds']} folds lack a class).",
     ]
     lines += [f"Not shown: {rival['title']}, {rival['reason']}." for rival in scorecard["rivals_not_shown"]]
+    lines += scorecard["warnings"]
     left_out = model["metrics"][BALANCED_ACCURACY]["left_out"]
     if left_out:
         lines.append(f"{left_out} resamples lack a class and are left out of balanced accuracy.")
@@ -105,11 +109,11 @@ def _remarks(scorecard: dict[str, Any]) -> list[Text]:
     return [Text(line, "dim") for line in (*lines, scorecard["note"])]
 
 
-def _percent(found: dict[str, Any]) -> str:
+def _percent(found: dict[str, Any], decimals: int = 1, sign: str = " %") -> str:
     if found["estimate"] is None:
         return "–"
     between = "" if found["low"] is None else f" [{100 * found['low']:.0f}–{100 * found['high']:.0f}]"
-    return f"{100 * found['estimate']:.1f} %{between}"
+    return f"{100 * found['estimate']:.{decimals}f}{sign}{between}"
 
 
 def _decimal(found: dict[str, Any]) -> str:
