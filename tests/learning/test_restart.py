@@ -208,13 +208,13 @@ def test_a_full_disk_while_aligning_studies_keeps_the_finished_ones(home, tiny, 
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_epochs_before(home, tiny, monkeypatch):
-    honest = ResponseModule._loss
+    honest = ResponseModule.training_step
 
-    def broken(self, logits, targets, smoothing):
-        return honest(self, logits, targets, smoothing) * (float("nan") if self.current_epoch == 1 else 1)
+    def broken(self, batch, index):
+        return honest(self, batch, index) * (float("nan") if self.current_epoch == 1 else 1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ResponseModule, "_loss", broken)
+        patch.setattr(ResponseModule, "training_step", broken)
         words = r"Expected a finite loss, got .*nan.*, in .*fold-0.*, epoch 2; lower training.learning_rate"
         with pytest.raises(RunError, match=words):
             cross_validate(tiny(), home / "run", home / "run", silent)

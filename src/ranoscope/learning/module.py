@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassRecall
 
 from ranoscope.config import TrainingSettings
@@ -16,13 +18,14 @@ from ranoscope.learning.networks import PairNetwork
 
 
 def class_weights(cases: list[Case]) -> Tensor:
-    """Weights 1 / prevalence of PD, SD, PR, CR, scaled to a mean of 1 over the cases; 0 for a class without a case.
+    """Weights 1 / prevalence of PD, SD, PR, CR, scaled to a mean of 1 over the cases; 1 for a class without a case.
 
-    Imbalance is corrected here and nowhere else: a weighted sampler on top would correct it twice.
+    Such a class can still be in the inner validation set, whose loss must stay finite. Imbalance is corrected here and
+    nowhere else: a weighted sampler on top would correct it twice.
     """
     counts = torch.tensor([sum(case.response is response for case in cases) for response in RESPONSES])
     present = (counts > 0).sum()
-    return torch.where(counts > 0, counts.sum() / (present * counts.clamp_min(1)), 0.0).float()
+    return torch.where(counts > 0, counts.sum() / (present * counts.clamp_min(1)), 1.0).float()
 
 
 class ResponseModule(L.LightningModule):
@@ -33,6 +36,8 @@ class ResponseModule(L.LightningModule):
         self.network = network
         self.settings = settings
         self.register_buffer("weights", weights, persistent=False)
+        # A NaN counts as infinite: left out, as is the default, it would go unseen; "disable" ignores the weights.
+        self.inner_loss = MeanMetric(nan_strategy=math.inf)
         self.inner_recall = MulticlassRecall(num_classes=len(RESPONSES), average="macro")
 
     def forward(self, pair: Tensor) -> Tensor:
@@ -43,16 +48,20 @@ class ResponseModule(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Loss of one training batch."""
         pairs, targets = batch
-        loss = self._loss(self(pairs), targets, self.settings.label_smoothing)
+        smoothing = self.settings.label_smoothing
+        loss = F.cross_entropy(self(pairs).float(), targets, self._weights(), label_smoothing=smoothing)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(targets))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """Loss and recall of one batch of the inner validation set (training patients)."""
+        """Loss and recall of the inner validation set (training patients), the loss as if it were one batch."""
         pairs, targets = batch
-        logits = self(pairs)
-        self.log("inner_loss", self._loss(logits, targets, 0.0), on_epoch=True, batch_size=len(targets), sync_dist=True)
+        logits = self(pairs).float()
+        weights = self._weights()
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        self.inner_loss.update(losses, torch.ones_like(losses) if weights is None else weights[targets])
         self.inner_recall.update(logits, targets)
+        self.log("inner_loss", self.inner_loss, on_epoch=True, on_step=False)
         self.log("inner_balanced_accuracy", self.inner_recall, on_epoch=True, on_step=False)
 
     def configure_optimizers(self) -> Any:
@@ -66,6 +75,5 @@ class ResponseModule(L.LightningModule):
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
-    def _loss(self, logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-        weights = self.weights if isinstance(self.weights, Tensor) else None
-        return F.cross_entropy(logits.float(), targets, weight=weights, label_smoothing=smoothing)
+    def _weights(self) -> Tensor | None:
+        return self.weights if isinstance(self.weights, Tensor) else None

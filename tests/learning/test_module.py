@@ -1,0 +1,113 @@
+"""Loss, weights, schedule and logged scores, against scikit-learn."""
+
+from __future__ import annotations
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, log_loss
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from ranoscope.config import TrainingSettings
+from ranoscope.domain import RESPONSES, Case, Response, Visit
+from ranoscope.learning.fitting import quiet
+from ranoscope.learning.module import ResponseModule, class_weights
+
+
+def cases(indices: list[int]) -> list[Case]:
+    return [
+        Case(f"P-{number}", Visit(0), Visit(9), RESPONSES[index], 9, Response.SD, False)
+        for number, index in enumerate(indices)
+    ]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40))
+def test_class_weights_are_scikit_learns_balanced_ones(indices):
+    weights = class_weights(cases(indices)).numpy()
+    present = np.unique(indices)
+    expected = compute_class_weight("balanced", classes=present, y=indices)
+    assert np.allclose(weights[present], expected, rtol=1e-6)
+    assert np.all(np.delete(weights, present) == 1)
+    assert weights[indices].mean() == pytest.approx(1, rel=1e-5)
+
+
+class Linear(nn.Module):
+    """Stands for a network: logits are linear in the flattened pair."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(16, 4)
+
+    def forward(self, pair):
+        return self.layer(pair.flatten(1))
+
+
+def trainer(folder, **settings) -> L.Trainer:
+    return L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False,
+                     enable_model_summary=False, default_root_dir=folder, **settings)  # fmt: skip
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_logged_inner_scores_are_those_of_the_whole_inner_set(weighted, tmp_path):
+    """Seven cases in batches of three: the mean over batches would be another number."""
+    generator = torch.Generator().manual_seed(1)
+    pairs = torch.randn(7, 2, 1, 2, 2, 2, generator=generator)
+    targets = torch.tensor([0, 0, 0, 1, 1, 2, 3])
+    weights = torch.tensor([0.5, 2.0, 3.0, 1.0])
+    module = ResponseModule(Linear(), TrainingSettings(precision="32-true"), weights if weighted else None)
+    loader = DataLoader(TensorDataset(pairs, targets), batch_size=3)
+    with quiet():
+        scores = trainer(tmp_path).validate(module, loader, verbose=False)[0]
+    probabilities = module(pairs).softmax(1).detach().double().numpy()
+    sample_weight = weights[targets].numpy() if weighted else None
+    expected = log_loss(targets, probabilities / probabilities.sum(1, keepdims=True), sample_weight=sample_weight,
+                        labels=[0, 1, 2, 3])  # fmt: skip
+    assert scores["inner_loss"] == pytest.approx(expected, rel=1e-5)
+    balanced = balanced_accuracy_score(targets, probabilities.argmax(1))
+    assert scores["inner_balanced_accuracy"] == pytest.approx(balanced, rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, torch.ones(4)])
+def test_a_nan_among_the_inner_losses_is_seen(tmp_path, weights):
+    pairs = torch.full((2, 2, 1, 2, 2, 2), torch.nan)
+    module = ResponseModule(Linear(), TrainingSettings(precision="32-true"), weights)
+    with quiet():
+        loader = DataLoader(TensorDataset(pairs, torch.tensor([0, 1])))
+        assert not np.isfinite(trainer(tmp_path).validate(module, loader, verbose=False)[0]["inner_loss"])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_training_loss_is_weighted_cross_entropy_with_smoothing(smoothing, monkeypatch):
+    weights = torch.tensor([0.5, 2.0, 3.0, 1.0])
+    module = ResponseModule(Linear(), TrainingSettings(label_smoothing=smoothing), weights)
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    pairs, targets = torch.randn(5, 2, 1, 2, 2, 2), torch.tensor([0, 3, 1, 1, 2])
+    loss = module.training_step((pairs, targets), 0).item()
+    surprise = -module(pairs).detach().log_softmax(1).double().numpy()
+    w, t = weights.double().numpy(), targets.numpy()
+    hard = sum(w[label] * row[label] for label, row in zip(t, surprise, strict=True))
+    soft = (w * surprise).sum() / 4
+    assert loss == pytest.approx(((1 - smoothing) * hard + smoothing * soft) / w[t].sum(), rel=1e-5)
+
+
+def test_one_cycle_peaks_at_the_learning_rate_and_ends_near_nothing(tmp_path):
+    module = ResponseModule(Linear(), TrainingSettings(learning_rate=0.1, epochs=10), None)
+    rates = []
+
+    class Watch(L.Callback):
+        def on_train_batch_start(self, trainer, *_):
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    loader = DataLoader(TensorDataset(torch.randn(8, 2, 1, 2, 2, 2), torch.tensor([0, 1, 2, 3] * 2)), batch_size=2)
+    with quiet():
+        trainer(tmp_path, max_epochs=10, callbacks=[Watch()]).fit(module, loader)
+    assert len(rates) == 40
+    assert max(rates) == pytest.approx(0.1, rel=1e-2)
+    assert 0.2 < np.argmax(rates) / len(rates) < 0.4
+    assert rates[0] < 0.01
+    assert rates[-1] < 0.001
