@@ -70,7 +70,7 @@ def test_settings_and_provenance_are_beside(run):
 
 def test_images_are_found_again_even_when_both_have_moved(run, tmp_path):
     assert len(open_run_images(run).studies()) == 66
-    assert json.loads((run / "source.json").read_text()) == {"images": "../../LUMIERE/Imaging"}
+    assert json.loads((run / "source.json").read_text()) == {"images": "../../LUMIERE/Imaging", "synthetic": False}
     (tmp_path / "elsewhere").mkdir()
     for name in ("runs", "LUMIERE"):
         shutil.move(tmp_path / name, tmp_path / "elsewhere" / name)

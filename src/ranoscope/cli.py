@@ -1,1 +1,0 @@
-"""The command line: one verb per arrow of the journey, no logic."""
