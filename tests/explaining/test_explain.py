@@ -204,6 +204,13 @@ def test_maps_of_an_earlier_training_are_refused_and_made_again(run):
     )
 
 
+def test_other_weights_under_the_same_key_are_explained_afresh(run):
+    """The same settings on another machine give the same key and slightly other weights."""
+    stale = explain_run(run, ONE, silent)[0]
+    train_again(run, stale.fold, stale.fold_key)
+    assert read_again(run, stale.patient).key != stale.key
+
+
 @pytest.mark.parametrize(
     ("gone", "message"),
     [

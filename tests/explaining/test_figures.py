@@ -89,6 +89,13 @@ def test_every_panel_shows_the_left_anterior_voxel_at_the_right_top():
         assert box.y0 < row < box.y1
 
 
+def test_every_map_lies_over_its_own_study_and_gradcam_over_the_current_one():
+    scene = make_scene("PD")
+    scene.volumes[1][LEFT_ANTERIOR] = 7
+    shown = [float(axes.images[0].get_array().max()) for axes in panels(draw(scene))]
+    assert shown == [9, 7, 9, 7, 7]
+
+
 def test_each_panel_is_inside_the_page_and_nothing_overlaps():
     figure = draw(make_scene())
     boxes = [axes.get_position() for axes in figure.axes]
@@ -107,8 +114,8 @@ def test_each_panel_is_inside_the_page_and_nothing_overlaps():
 
 def test_a_map_that_is_zero_says_so_and_has_no_colour_scale():
     with_map, without = draw(make_scene("PD")), draw(make_scene("PD", gradcam=0.0))
-    assert "no positive evidence" not in words(with_map)
-    assert "no positive evidence" in words(without)
+    assert "no place in the brain" not in words(with_map)
+    assert "no place in the brain" in words(without)
     assert len(without.axes) == len(with_map.axes) - 1
 
 

@@ -196,7 +196,7 @@ def _overlay(axes: Axes, values: NDArray[np.float32], entry: MapFile) -> None:
     """Colour and opacity both rise with the value."""
     if entry.shown_up_to <= 0:
         axes.text(
-            0.5, 0.08, "no positive evidence in the brain", transform=axes.transAxes, color="white", fontsize=8,
+            0.5, 0.1, "no place in the brain stands out", transform=axes.transAxes, color="white", fontsize=8,
             ha="center", zorder=4,
         )  # fmt: skip
         return
