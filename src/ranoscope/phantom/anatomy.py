@@ -58,7 +58,7 @@ def make_anatomy(generator: np.random.Generator, voxel_mm: float) -> Anatomy:
     shape, affine = atlas_grid(voxel_mm)
     places = _deformed_places(generator, shape, affine)
     grey, white, head = (_sample(name, places, voxel_mm) for name in ("grey", "white", "t1"))
-    brain = ndimage.binary_fill_holes(ndimage.binary_opening(head > 0.15, iterations=1))
+    brain = ndimage.binary_fill_holes(ndimage.binary_opening(head > 0.15, ndimage.generate_binary_structure(3, 2)))
     brain = _largest(np.asarray(brain, dtype=bool))
     total = np.maximum(grey + white, 1e-3)
     solid = np.clip(grey + white, 0, 1)

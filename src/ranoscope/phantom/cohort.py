@@ -14,7 +14,7 @@ from ranoscope.domain import RESEARCH_USE_ONLY
 from ranoscope.errors import RunError, problem
 from ranoscope.phantom.anatomy import make_anatomy
 from ranoscope.phantom.plans import PatientPlan, plan_cohort
-from ranoscope.phantom.tables import write_tables
+from ranoscope.phantom.tables import write_mr_info, write_tables
 from ranoscope.phantom.tumour import draw_tissue, make_sites
 from ranoscope.phantom.writer import VisitContent, write_visit
 
@@ -58,6 +58,7 @@ def make_phantom(out: Path, settings: PhantomSettings, workers: int, progress: P
     finished = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2 * n_jobs")(tasks)
     for done, name in enumerate(finished, start=1):
         progress(done, len(plans), name)
+    write_mr_info(out, plans)
     write_tables(out, plans)
     runs.write_text(out / "README.md", _README)
 

@@ -62,7 +62,8 @@ def plan_cohort(settings: PhantomSettings) -> list[PatientPlan]:
         plans.append(
             PatientPlan(number, tuple(map(Scanned, course)), rows, _demographics(generator, course[-1].visit.week))
         )
-    for index, quirk in zip(_quirk_places(bound), _QUIRKS, strict=False):
+    places = sorted(_quirk_places(bound), key=lambda index: -len(_response_places(plans[index])))
+    for index, quirk in zip(places, _QUIRKS, strict=False):
         plans[index] = quirk(plans[index])
     return plans
 
@@ -183,10 +184,11 @@ def _early_in_words(plan: PatientPlan) -> PatientPlan:
 
 
 def _lacks_flair(plan: PatientPlan) -> PatientPlan:
-    """One visit without FLAIR and therefore without both segmentation folders."""
+    """One rated visit without FLAIR and therefore without both segmentation folders."""
+    place = _last_rated(plan)
     kept = tuple(sequence for sequence in SEQUENCES if sequence is not Sequence.FLAIR)
-    visits = (*plan.visits[:-1], replace(plan.visits[-1], sequences=kept, segmented=False))
-    return replace(plan, visits=visits)
+    poorer = replace(plan.visits[place], sequences=kept, segmented=False)
+    return replace(plan, visits=(*plan.visits[:place], poorer, *plan.visits[place + 1 :]))
 
 
 def _single_visit(plan: PatientPlan) -> PatientPlan:
@@ -209,7 +211,7 @@ def _same_week(plan: PatientPlan) -> PatientPlan:
 def _new_lesion_same_total(plan: PatientPlan) -> PatientPlan:
     """A new lesion appears while the old ones shrink by as much: PD that no total shows."""
     before = plan.visits[-1].planned
-    if len(before.lesions) > 3 or before.enhancing_mm3 < 2_000:
+    if before.enhancing_mm3 < 2_000:
         return plan
     share = 0.6
     old = tuple(replace(lesion, enhancing=share * lesion.enhancing) for lesion in before.lesions)
@@ -219,8 +221,9 @@ def _new_lesion_same_total(plan: PatientPlan) -> PatientPlan:
     return replace(plan, visits=(*plan.visits, Scanned(visit)), rows=(*plan.rows, row))
 
 
+# Given in this order to the patients with the most ratings first: the first ones need several, the last none.
 _QUIRKS: tuple[Callable[[PatientPlan], PatientPlan], ...] = (
-    _rated_twice, _unrated_images, _second_pre_op, _misplaced_post_op, _unrated_scans, _repeated_post_op,
-    _trailing_space, _post_op_and_pd, _no_rating, _early_in_words, _lacks_flair, _single_visit, _same_week,
-    _new_lesion_same_total,
+    _early_in_words, _new_lesion_same_total, _rated_twice, _second_pre_op, _post_op_and_pd, _no_rating, _same_week,
+    _lacks_flair, _unrated_scans, _misplaced_post_op, _repeated_post_op, _trailing_space, _unrated_images,
+    _single_visit,
 )  # fmt: skip

@@ -90,9 +90,9 @@ def signal(generator: np.random.Generator, anatomy: Anatomy, shares: dict[int, I
 
 
 def with_noise(generator: np.random.Generator, image: Image, brain: NDArray[np.bool_]) -> Image:
-    """Rician noise: magnitude of the signal with complex Gaussian noise of 2 to 4 % of its 90th percentile."""
+    """Rician noise: magnitude of the signal with complex Gaussian noise of 1.5 to 3.5 % of its 90th percentile."""
     inside = image[brain]
-    sigma = np.float32(generator.uniform(0.02, 0.04) * np.percentile(inside, 90))
+    sigma = np.float32(generator.uniform(0.015, 0.035) * np.percentile(inside, 90))
     real, imaginary = generator.standard_normal((2, inside.size), dtype=np.float32) * sigma
     noisy = np.zeros_like(image)
     noisy[brain] = np.hypot(inside + real, imaginary)

@@ -42,17 +42,21 @@ _TRUTH_HEADER = ("patient", "visit", "response", "enhancing_mm3", "lesions")
 
 
 def write_tables(out: Path, plans: list[PatientPlan]) -> None:
-    """Write all tables; the images must be there, because LUMIERE-MRinfo.csv is read off their headers."""
+    """Write what follows from the plans alone: ratings, demographics, completeness and the truth."""
     _write(out / RATINGS, _RATING_HEADER, [_rating(plan, n) for plan in plans for n in range(len(plan.rows))])
     _write(out / DEMOGRAPHICS, _DEMOGRAPHICS_HEADER, [(plan.name, *plan.demographics) for plan in plans])
     _write(out / COMPLETENESS, _COMPLETENESS_HEADER, _completeness(plans))
-    _write(out / MR_INFO, _MR_HEADER, _mr_info(out / "Imaging", plans))
     truth = [
         (plan.name, v.planned.visit, v.planned.truth, f"{v.planned.enhancing_mm3:.0f}", len(v.planned.lesions))
         for plan in plans
         for v in plan.visits
     ]
     _write(out / TRUTH, _TRUTH_HEADER, truth)
+
+
+def write_mr_info(out: Path, plans: list[PatientPlan]) -> None:
+    """Write the table of scan parameters, read off the headers of the images in ``out``."""
+    _write(out / MR_INFO, _MR_HEADER, _mr_info(out / "Imaging", plans))
 
 
 def _rating(plan: PatientPlan, place: int) -> tuple[str, ...]:
