@@ -139,6 +139,35 @@ def test_a_finished_study_is_not_read_again_and_a_changed_file_is(tmp_path):
     assert np.array_equal(first, second)
 
 
+def test_the_brain_box_is_the_smallest_that_holds_the_brain(tmp_path):
+    build(tmp_path, make_files())
+    study = StudyStore(tmp_path, GRID)[KEY]
+    assert study.brain[study.brain_box].sum() == study.brain.sum() > 0
+    for axis, side in enumerate(study.brain_box):
+        found = np.flatnonzero(study.brain.any(axis=tuple({0, 1, 2} - {axis})))
+        assert (side.start, side.stop) == (found[0], found[-1] + 1)
+
+
+def test_a_brain_outside_the_box_of_the_recipe_is_refused(tmp_path):
+    elsewhere = GridSettings(voxel_mm=3.0, box_mm=(30, 30, 30), centre_mm=(500, 0, 0))
+    failures = build_store(tmp_path, [source(make_files())], elsewhere, lambda *_: None)
+    assert "the brain inside the recipe's box, got all of it outside" in failures[KEY]
+
+
+@pytest.mark.parametrize("name", ["volumes.npy", "masks.npy"])
+def test_damaged_arrays_are_named_and_made_anew(tmp_path, name):
+    files = make_files()
+    build(tmp_path, files)
+    array = next(tmp_path.rglob(name))
+    whole = array.read_bytes()
+    for damaged in (whole[:200], b"", None):
+        array.unlink() if damaged is None else array.write_bytes(damaged)
+        with pytest.raises(RunError, match=r"damaged ones .* in Patient-001/week-004 of the store; run"):
+            StudyStore(tmp_path, GRID)[KEY]
+        build(tmp_path, files)
+        assert array.read_bytes() == whole
+
+
 def test_a_missing_sequence_is_refused_by_name(tmp_path):
     files = make_files()
     del files["FLAIR"]

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ranoscope import runs
 from ranoscope.config import GridSettings
@@ -25,8 +26,9 @@ from ranoscope.errors import ImageError, RanoscopeError, RunError, problem
 from ranoscope.imaging.grid import Grid
 from ranoscope.imaging.nifti import Volume, decode, decode_labels, require_measured_volumes, require_same_grid
 
-_FORMAT = 1
+_FORMAT = 2
 Progress = Callable[[int, int, str], None]
+Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class AlignedStudy:
     """One study on the common grid, axes i, j, k towards Right, Anterior, Superior.
 
     ``volumes``: float16 (sequence, i, j, k), z-scored inside the brain, 0 outside; ``brain``: bool (i, j, k);
-    ``tumour``: uint8 (i, j, k) of ``Tissue``; ``affine``: voxel to RAS world, mm.
+    ``tumour``: uint8 (i, j, k) of ``Tissue``; ``affine``: voxel to RAS world, mm; ``brain_box``: the smallest box that
+    holds the brain.
     """
 
     key: StudyKey
@@ -70,6 +73,17 @@ class AlignedStudy:
     brain: NDArray[np.bool_]
     tumour: NDArray[np.uint8]
     affine: NDArray[np.float64]
+    brain_box: Box
+
+    def volume(self, sequence: Sequence) -> NDArray[np.float16]:
+        """One sequence, (i, j, k), without a copy.
+
+        Raises:
+            ImageError: the sequence is not among those of the study.
+        """
+        self._require((sequence,))
+        view: NDArray[np.float16] = self.volumes[self.sequences.index(sequence)]
+        return view
 
     def channels(self, sequences: tuple[Sequence, ...]) -> NDArray[np.float16]:
         """The volumes of these sequences in this order, (sequence, i, j, k).
@@ -77,6 +91,12 @@ class AlignedStudy:
         Raises:
             ImageError: a sequence is not among those of the study.
         """
+        self._require(sequences)
+        if sequences == self.sequences:
+            return self.volumes
+        return self.volumes[[self.sequences.index(sequence) for sequence in sequences]]
+
+    def _require(self, sequences: tuple[Sequence, ...]) -> None:
         missing = [sequence for sequence in sequences if sequence not in self.sequences]
         if missing:
             raise ImageError(
@@ -87,9 +107,6 @@ class AlignedStudy:
                     "leave the sequence out of the recipe or the visit out of the cohort",
                 )
             )
-        if sequences == self.sequences:
-            return self.volumes
-        return self.volumes[[self.sequences.index(sequence) for sequence in sequences]]
 
 
 class StudyStore:
@@ -171,6 +188,9 @@ def _write_study(folder: Path, source: StudySource, settings: GridSettings) -> N
     if not inside.any():
         raise ImageError(problem("a brain", "an empty brain mask", brain.where, "check the mask"))
     kept = grid.bring(brain.data, brain, labels=True) > 0.5
+    if not kept.any():
+        do = "set grid.centre_mm and grid.box_mm of the recipe to hold it"
+        raise ImageError(problem("the brain inside the recipe's box", "all of it outside", brain.where, do))
     sequences = tuple(sequence for sequence in SEQUENCES if sequence in source.volumes)
     volumes = np.zeros((len(sequences), *grid.shape), dtype=np.float16)
     for index, sequence in enumerate(sequences):
@@ -185,6 +205,7 @@ def _write_study(folder: Path, source: StudySource, settings: GridSettings) -> N
         "made_from": source.fingerprint(),
         "sequences": list(sequences),
         "affine": grid.affine.tolist(),
+        "brain_box": [[side.start, side.stop] for side in ndimage.find_objects(kept.astype(np.uint8))[0]],
         "brain_outside_box": 1 - float(kept.sum()) * settings.voxel_mm**3 / (inside.sum() * brain.voxel_volume_mm3),
     }
     runs.write_json(folder / "study.json", about)
@@ -243,6 +264,7 @@ def _open(folder: Path, key: StudyKey) -> AlignedStudy:
         raise RunError(problem("an aligned study", "none", f"{key} of the store", "run `ranoscope crossval` again"))
     about = runs.read_json(path, "ranoscope crossval")
     volumes, masks = _arrays(folder, key)
+    i, j, k = (slice(*side) for side in about["brain_box"])
     return AlignedStudy(
         key=key,
         sequences=tuple(Sequence(name) for name in about["sequences"]),
@@ -250,4 +272,5 @@ def _open(folder: Path, key: StudyKey) -> AlignedStudy:
         brain=masks[0].view(np.bool_),
         tumour=masks[1],
         affine=np.asarray(about["affine"]),
+        brain_box=(i, j, k),
     )

@@ -73,12 +73,13 @@ class CaseDataset(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         case = self.cases[index]
-        pair = case_tensor(self.store, case, self.recipe.sequences)
-        if self.seed is not None:
-            generator = np.random.default_rng([self.seed, int(self.epoch), index])
-            sequences, voxel_mm = len(self.recipe.sequences), self.recipe.grid.voxel_mm
-            pair = apply(pair, decide(self.recipe.augmentation, sequences, voxel_mm, generator))
-        return pair, case.response.class_index
+        sequences = self.recipe.sequences
+        if self.seed is None:
+            return case_tensor(self.store, case, sequences), case.response.class_index
+        generator = np.random.default_rng([self.seed, int(self.epoch), index])
+        change = decide(self.recipe.augmentation, len(sequences), self.recipe.grid.voxel_mm, generator)
+        studies = (self.store[case.prior_study], self.store[case.current_study])
+        return apply(studies, sequences, change), case.response.class_index
 
 
 class EpochSampler(torch.utils.data.Sampler[int]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ranoscope.config import AugmentationSettings
+from ranoscope.domain import Sequence
+from ranoscope.imaging.store import AlignedStudy, Box
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,14 @@ class Change:
     noise: float
     noise_seed: int
 
+    def of(self, study: int, sequence: int) -> tuple[float, float, float]:
+        """Gamma, scale and offset of one volume."""
+        return (
+            float(self.gamma[study, sequence]),
+            float(self.scale[study, sequence]),
+            float(self.offset[study, sequence]),
+        )
+
 
 def decide(settings: AugmentationSettings, sequences: int, voxel_mm: float, generator: np.random.Generator) -> Change:
     """Draw one augmentation for a pair with this many sequences; every random number comes from ``generator``."""
@@ -45,44 +56,89 @@ def decide(settings: AugmentationSettings, sequences: int, voxel_mm: float, gene
     )
 
 
-def apply(pair: Tensor, change: Change) -> Tensor:
-    """The changed copy of a pair (study, sequence, i, j, k), float32, z-scored inside the brain and 0 outside.
+def apply(studies: tuple[AlignedStudy, AlignedStudy], sequences: tuple[Sequence, ...], change: Change) -> Tensor:
+    """The changed pair, float32 (study, sequence, i, j, k), 0 outside the brain.
 
-    Background stays exactly 0. Gamma acts on intensities mapped to 0..1 between each volume's own extremes, as is usual
-    for images with negative values.
+    Only the box that holds a brain is worked on: everything else is 0 before and after. Gamma acts on intensities
+    mapped to 0..1 between each volume's own extremes, as is usual for images with negative values.
+
+    Args:
+        studies: prior and current, on one grid.
+        sequences: channels, in this order.
+        change: what ``decide`` drew.
+
+    Raises:
+        ImageError: a study lacks a sequence.
     """
-    brain = pair != 0
-    result = pair.float()
-    if (change.gamma != 1).any():
-        result = _gamma(result, torch.from_numpy(change.gamma))
-    result = result * _column(change.scale) + _column(change.offset)
-    if change.noise > 0:
-        noise = torch.Generator().manual_seed(change.noise_seed)
-        result = result + change.noise * torch.randn(result.shape, generator=noise)
-    result = result * brain
-    if any(change.shift_voxels):
-        result = _shift(result, change.shift_voxels)
-    return result.flip(2) if change.flip else result
+    # numpy's zeros take no time where nothing is written; torch's do.
+    result = np.zeros((2, len(sequences), *studies[0].brain.shape), dtype=np.float32)
+    noise = np.random.default_rng(change.noise_seed)
+    for which, study in enumerate(studies):
+        take, put = _move(study.brain_box, study.brain.shape, change.shift_voxels)
+        brain = torch.from_numpy(study.brain[take].astype(np.float32))
+        if not brain.numel():
+            continue
+        values = torch.empty_like(brain)  # for one channel after the other: fresh memory costs more than the sums
+        for channel, sequence in enumerate(sequences):
+            _adjust(study.volume(sequence)[take].copy(), change.of(which, channel), values)
+            _add_noise(values, change.noise, noise)
+            place = result[which, channel]
+            (place[::-1] if change.flip else place)[put] = values.mul_(brain).numpy()
+    return torch.from_numpy(result)
 
 
 def _uniform(generator: np.random.Generator, low: float, high: float, shape: tuple[int, int]) -> NDArray[np.float32]:
     return generator.uniform(low, high, shape).astype(np.float32)
 
 
-def _column(values: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(values)[..., None, None, None]
+def _adjust(values: NDArray[np.float16], drawn: tuple[float, float, float], out: Tensor) -> None:
+    """Gamma, then scale, then offset, into ``out`` (float32, same shape).
+
+    Half precision knows 65,536 numbers: each is worked out once and then looked up, which is a fifth of the time that
+    powers of every voxel take.
+    """
+    gamma, scale, offset = drawn
+    if gamma == 1:
+        table = _half_numbers() * scale + offset
+    else:
+        low, high = (float(extreme) for extreme in torch.from_numpy(values).aminmax())
+        span = max(high - low, 1e-6)
+        table = ((_half_numbers() - low) / span).clamp_(0, 1).pow_(gamma).mul_(span * scale).add_(low * scale + offset)
+    # No bits lie outside the table; "clip" merely spares numpy a second buffer.
+    table.numpy().take(values.view(np.uint16), out=out.numpy(), mode="clip")
 
 
-def _gamma(pair: Tensor, gamma: Tensor) -> Tensor:
-    low = pair.amin(dim=(2, 3, 4), keepdim=True)
-    span = (pair.amax(dim=(2, 3, 4), keepdim=True) - low).clamp_min(1e-6)
-    return ((pair - low) / span) ** gamma[..., None, None, None] * span + low
+@cache
+def _half_numbers() -> Tensor:
+    """Every half-precision number at the place of its bits, as float32."""
+    return torch.from_numpy(np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32))
 
 
-def _shift(pair: Tensor, voxels: tuple[int, int, int]) -> Tensor:
-    """Move the content by whole voxels; what leaves is lost and what enters is background."""
-    shifted = torch.zeros_like(pair)
-    put = tuple(slice(max(step, 0), size + min(step, 0)) for step, size in zip(voxels, pair.shape[2:], strict=True))
-    take = tuple(slice(max(-step, 0), size + min(-step, 0)) for step, size in zip(voxels, pair.shape[2:], strict=True))
-    shifted[:, :, put[0], put[1], put[2]] = pair[:, :, take[0], take[1], take[2]]
-    return shifted
+def _add_noise(values: Tensor, deviation: float, generator: np.random.Generator) -> None:
+    """Add Gaussian noise in place: a stretch of the bank from a drawn place and with a drawn sign per piece.
+
+    Drawing every number anew would take longer than all the rest together.
+    """
+    if deviation <= 0:
+        return
+    bank = _noise_bank()
+    for piece in values.view(-1).split(len(bank) // 2):
+        start = int(generator.integers(len(bank) - len(piece)))
+        sign = 1 if generator.random() < 0.5 else -1
+        piece.add_(bank[start : start + len(piece)], alpha=sign * deviation)
+
+
+@cache
+def _noise_bank() -> Tensor:
+    """4 million standard normal numbers, always the same."""
+    return torch.randn(1 << 22, generator=torch.Generator().manual_seed(0))
+
+
+def _move(box: Box, shape: tuple[int, ...], voxels: tuple[int, int, int]) -> tuple[Box, Box]:
+    """The part of a box that stays inside the grid when moved by whole voxels: where it is, and where it goes."""
+    put, take = [], []
+    for side, size, step in zip(box, shape, voxels, strict=True):
+        low, high = max(side.start + step, 0), min(side.stop + step, size)
+        put.append(slice(low, max(low, high)))
+        take.append(slice(low - step, max(low, high) - step))
+    return (take[0], take[1], take[2]), (put[0], put[1], put[2])
