@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ranoscope.cli import main
-from ranoscope.config import PhantomSettings
+from ranoscope.cli import main, stages
+from ranoscope.config import CohortSettings, PhantomSettings
 from ranoscope.phantom.cohort import make_phantom
 
-PHANTOM = PhantomSettings(patients=9, voxel_mm=6.0, seed=3)
+PHANTOM = PhantomSettings(patients=10, voxel_mm=6.0, seed=2)
+TINY = ["grid.voxel_mm=6", "training.epochs=2", "folds.count=2", "training.accelerator=cpu", "evaluation.bootstrap=200"]
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,22 @@ class Answer:
 
 @pytest.fixture(scope="session")
 def phantom_folder(tmp_path_factory) -> Path:
-    """Nine synthetic patients at 6 mm. Read only: a test that changes files works on a copy."""
+    """Ten synthetic patients at 6 mm, every response among their cases. Read only: whoever changes files copies it."""
     folder = tmp_path_factory.mktemp("phantom") / "LUMIERE"
     make_phantom(folder, PHANTOM, workers=2, progress=lambda *_: None)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(phantom_folder, tmp_path_factory) -> Path:
+    """The whole journey, tiny: two folds, two epochs, 6 mm. Read only."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    stages.run_cohort(phantom_folder, CohortSettings(), run)
+    stages.run_crossval("demo", TINY, run, run, None)
+    stages.run_evaluate(run)
+    stages.run_explain(run)
+    stages.run_report(run)
+    return run
 
 
 @pytest.fixture

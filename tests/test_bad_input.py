@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ranoscope import runs
+from ranoscope.cohort.files import read_cases, read_studies
 from ranoscope.config import load_recipe
 from ranoscope.imaging.store import StudyStore
 
@@ -43,10 +44,10 @@ def prepared(phantom_folder, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def case_visit(prepared) -> str:
-    """Patient and visit of a study that a kept case needs."""
-    table = runs.read_csv(prepared / runs.COHORT, "ranoscope cohort", ("patient", "current", "excluded_because"))
-    kept = table[table["excluded_because"] == ""].iloc[0]
-    return f"{kept['patient']}/{kept['current']}"
+    """Patient and visit of a study that a kept case needs, with some enhancing tumour."""
+    studies = read_studies(prepared).set_index(["patient", "visit"])["enhancing_mm3"]
+    keys = [(case.patient, str(case.current)) for case in read_cases(prepared)]
+    return "/".join(next(key for key in keys if studies[key] > 2000))
 
 
 def rewrite(path: Path, payload: bytes) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 _HEADLINE = "balanced_accuracy"
-# Columns of the page's table; the scorecard and scoreboard.csv hold every metric.
-_COLUMNS = (
-    _HEADLINE, "macro_f1", "quadratic_kappa", "pd_auc", "first_progression_auc", "ece", "brier", "recall_PD",
-    "recall_SD", "recall_PR", "recall_CR",
-)  # fmt: skip
+# The page's two tables; the scorecard and scoreboard.csv hold every metric.
+_GROUPS = (
+    (_HEADLINE, "macro_f1", "quadratic_kappa", "pd_auc", "first_progression_auc"),
+    (_HEADLINE, "recall_PD", "recall_SD", "recall_PR", "recall_CR", "ece", "brier"),
+)
 _PERCENT = {_HEADLINE, "accuracy", "recall_PD", "recall_SD", "recall_PR", "recall_CR"}
 
 
@@ -24,8 +24,13 @@ def describe_board(scorecard: dict[str, Any]) -> dict[str, Any]:
             f"{coverage} intervals from {protocol['bootstrap']} resamples of patients. Every rival saw the same cases."
         ),
         "coverage": coverage,
-        "columns": [titles[name] for name in _COLUMNS],
-        "rows": [_row(contender) for contender in scorecard["contenders"]],
+        "tables": [
+            {
+                "columns": [titles[name] for name in group],
+                "rows": [_row(contender, group) for contender in scorecard["contenders"]],
+            }
+            for group in _GROUPS
+        ],
         "differences": [_difference(comparison) for comparison in scorecard["comparisons"]],
         "notes": _notes(scorecard),
     }
@@ -52,7 +57,7 @@ def headline_tiles(scorecard: dict[str, Any]) -> list[dict[str, str]]:
     ]  # fmt: skip
 
 
-def _row(contender: dict[str, Any]) -> dict[str, Any]:
+def _row(contender: dict[str, Any], group: tuple[str, ...]) -> dict[str, Any]:
     return {
         "title": contender["title"],
         "knew": contender["knew"],
@@ -64,7 +69,7 @@ def _row(contender: dict[str, Any]) -> dict[str, Any]:
                 "interval": _interval(name, contender["metrics"][name]),
                 "reason": contender["metrics"][name]["reason"],
             }
-            for name in _COLUMNS
+            for name in group
         ],
     }
 
