@@ -79,7 +79,7 @@ def test_no_patient_is_ever_on_two_sides_of_a_fold_or_of_its_inner_split(cases, 
     folds = crossval.assign_folds(cases, recipe.folds)
     tested = []
     for fold in range(count):
-        plan = crossval._plan(recipe, cases, folds, Path(), (seed, fold))
+        plan = crossval._plan(recipe, dict.fromkeys(cases, ""), folds, Path(), (seed, fold))
         training, inner = inner_split(plan.training, recipe.training.inner_validation, 1000 * seed + fold)
         sides = [{case.patient for case in side} for side in (plan.test, training, inner)]
         assert all(sides)
@@ -159,6 +159,17 @@ def test_another_out_explains_itself_and_finds_the_store(home, tiny):
         assert "crossval" in (out / name).read_text()
 
 
+def test_images_that_moved_are_the_same_images(trained, tiny, tmp_path, monkeypatch):
+    home = Path(shutil.copytree(trained, tmp_path / "home"))
+    (home / "LUMIERE").rename(home / "moved")
+    for path in (home / "moved").rglob("*.nii.gz"):
+        path.touch()
+    monkeypatch.setattr(crossval, "fit_fold", lambda *_: pytest.fail("a finished fold was trained again"))
+    with pytest.raises(RunError, match="--images"):
+        cross_validate(tiny(), home / "run", home / "run", silent)
+    cross_validate(tiny(), home / "run", home / "run", silent, images=home / "moved")
+
+
 def test_where_and_how_fast_it_ran_is_not_another_recipe(trained, tiny, tmp_path, monkeypatch):
     home = Path(shutil.copytree(trained, tmp_path / "home"))
     monkeypatch.setattr(crossval, "fit_fold", lambda *_: pytest.fail("a finished fold was trained again"))
@@ -182,13 +193,23 @@ def change_prior(table: pd.DataFrame) -> None:
     table.loc[later, "prior"] = "week-020"
 
 
-@pytest.mark.parametrize(("change", "words"), [(change_label, "other folds"), (change_prior, "one of other cases")])
+def nothing(table: pd.DataFrame) -> None:
+    """The table stays; the test changes an image."""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(change_label, "other folds"), (change_prior, "one of other cases or images"), (nothing, "one of other cases or")],
+)
 def test_another_cohort_in_a_trained_run_is_refused(trained, tiny, tmp_path, change, words):
     home = Path(shutil.copytree(trained, tmp_path / "home"))
     table = pd.read_csv(home / "run" / runs.COHORT, dtype=str, keep_default_na=False)
     change(table)
     table.to_csv(home / "run" / runs.COHORT, index=False)
-    with pytest.raises(RunError, match=f"got {words}, in .*; choose another --out"):
+    if change is nothing:
+        one, other = sorted((home / "LUMIERE/Imaging").rglob("flair_skull_strip.nii.gz"))[4:6]
+        one.write_bytes(other.read_bytes())
+    with pytest.raises(RunError, match=f"got {words}.*, in .*; choose another --out"):
         cross_validate(tiny(), home / "run", home / "run", silent)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,19 @@ def test_a_training_that_had_stopped_early_does_not_train_on_after_a_restart(hom
     monkeypatch.setattr(crossval, "_calls", honest)
     cross_validate(recipe, home / "run", home / "run", silent)
     assert results(home) == results(undisturbed)
+
+
+def test_ctrl_c_while_training_stops_it_for_the_caller_and_loses_nothing(trained, home, tiny):
+    def press(done, total, what):
+        if "epoch 2" in what:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(tiny(), home / "run", home / "run", press)
+    assert signal.getsignal(signal.SIGINT) is before
+    cross_validate(tiny(), home / "run", home / "run", silent)
+    assert results(home) == results(trained)
 
 
 def interrupted(home: Path, recipe, monkeypatch) -> Path:

@@ -26,7 +26,7 @@ from ranoscope.errors import ImageError, RanoscopeError, RunError, problem
 from ranoscope.imaging.grid import Grid
 from ranoscope.imaging.nifti import Volume, decode, decode_labels, require_measured_volumes, require_same_grid
 
-_FORMAT = 2
+_FORMAT = 3
 Progress = Callable[[int, int, str], None]
 Box = tuple[slice, slice, slice]
 
@@ -64,7 +64,7 @@ class AlignedStudy:
 
     ``volumes``: float16 (sequence, i, j, k), z-scored inside the brain, 0 outside; ``brain``: bool (i, j, k);
     ``tumour``: uint8 (i, j, k) of ``Tissue``; ``affine``: voxel to RAS world, mm; ``brain_box``: the smallest box that
-    holds the brain.
+    holds the brain; ``content``: SHA-256 of the volumes.
     """
 
     key: StudyKey
@@ -74,6 +74,7 @@ class AlignedStudy:
     tumour: NDArray[np.uint8]
     affine: NDArray[np.float64]
     brain_box: Box
+    content: str
 
     def volume(self, sequence: Sequence) -> NDArray[np.float16]:
         """One sequence, (i, j, k), without a copy.
@@ -203,6 +204,7 @@ def _write_study(folder: Path, source: StudySource, settings: GridSettings) -> N
     _save(folder / "masks.npy", np.stack([kept.astype(np.uint8), tumour]))
     about = {
         "made_from": source.fingerprint(),
+        "content": hashlib.sha256(volumes.data).hexdigest(),
         "sequences": list(sequences),
         "affine": grid.affine.tolist(),
         "brain_box": [[side.start, side.stop] for side in ndimage.find_objects(kept.astype(np.uint8))[0]],
@@ -273,4 +275,5 @@ def _open(folder: Path, key: StudyKey) -> AlignedStudy:
         tumour=masks[1],
         affine=np.asarray(about["affine"]),
         brain_box=(i, j, k),
+        content=about["content"],
     )

@@ -68,7 +68,8 @@ def cross_validate(
     _adopt_cohort(cohort_run, out)
     folds = _settle_folds(recipe, cases, out)
     which = itertools.product(sorted(recipe.folds.seeds), range(recipe.folds.count))
-    plans = [_plan(recipe, cases, folds, out, seed_and_fold) for seed_and_fold in which]
+    inputs = {case: _inputs(store, case) for case in cases}
+    plans = [_plan(recipe, inputs, folds, out, seed_and_fold) for seed_and_fold in which]
     _require_own_checkpoints(recipe, plans, out)
     _record(recipe, out)
     tables = [_run_fold(recipe, store, plan, progress, place) for place, plan in enumerate(plans)]
@@ -183,14 +184,21 @@ class _Plan:
     key: str
 
 
-def _plan(recipe: Recipe, cases: list[Case], folds: pd.DataFrame, out: Path, which: tuple[int, int]) -> _Plan:
+def _plan(recipe: Recipe, inputs: dict[Case, str], folds: pd.DataFrame, out: Path, which: tuple[int, int]) -> _Plan:
     seed, fold = which
     held_out = set(folds.loc[(folds["seed"] == seed) & (folds["fold"] == fold), "patient"])
-    test = [case for case in cases if case.patient in held_out]
-    training = [case for case in cases if case.patient not in held_out]
-    content = [training_fingerprint(recipe), sorted(map(str, test)), sorted(f"{c} {c.response}" for c in training)]
-    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+    test = [case for case in inputs if case.patient in held_out]
+    training = [case for case in inputs if case.patient not in held_out]
+    # Labels of held-out cases decide nothing of the network or its probabilities, and so are no part of the key.
+    parts = [sorted(inputs[case] for case in test), sorted(f"{inputs[case]} {case.response}" for case in training)]
+    text = json.dumps([training_fingerprint(recipe), *parts])
+    key = hashlib.sha256(text.encode()).hexdigest()[:12]
     return _Plan(seed, fold, fold_folder(out, seed, fold), test, training, key)
+
+
+def _inputs(store: StudyStore, case: Case) -> str:
+    """Name and images of a case."""
+    return f"{case} {store[case.prior_study].content} {store[case.current_study].content}"
 
 
 def _require_own_checkpoints(recipe: Recipe, plans: list[_Plan], out: Path) -> None:
@@ -201,7 +209,9 @@ def _require_own_checkpoints(recipe: Recipe, plans: list[_Plan], out: Path) -> N
         require_same_recipe(about, recipe, record.parent)
         if about.get("key") != keys.get(record.parent):
             do = "choose another --out, or delete this folder to train afresh"
-            raise RunError(problem("a checkpoint of this cohort", "one of other cases", str(record.parent), do))
+            raise RunError(
+                problem("a checkpoint of this cohort", "one of other cases or images", str(record.parent), do)
+            )
 
 
 @rank_zero_only
@@ -224,7 +234,7 @@ def _run_fold(recipe: Recipe, store: StudyStore, plan: _Plan, progress: Progress
 
         restart = plan.folder / f"restart-{plan.key}"
         fitted = fit_fold(recipe, store, plan.training, restart, 1000 * plan.seed + plan.fold, told)
-        _finish(recipe, plan, fitted, _calls(fitted, recipe, store, plan))
+        _finish(recipe, store, plan, fitted)
         if torch.distributed.is_initialized():  # the other processes of a multi-GPU run wait for the files
             torch.distributed.barrier()
         progress(before + epochs, total, f"{title}: done")
@@ -251,9 +261,9 @@ def _calls(fitted: FittedFold, recipe: Recipe, store: StudyStore, plan: _Plan) -
 
 
 @rank_zero_only
-def _finish(recipe: Recipe, plan: _Plan, fitted: FittedFold, calls: pd.DataFrame) -> None:
+def _finish(recipe: Recipe, store: StudyStore, plan: _Plan, fitted: FittedFold) -> None:
     save_weights(plan.folder / WEIGHTS, fitted.network)
-    runs.write_csv(plan.folder / runs.CALLS, calls)
+    runs.write_csv(plan.folder / runs.CALLS, _calls(fitted, recipe, store, plan))
     about = {
         "key": plan.key,
         "recipe": training_fingerprint(recipe),

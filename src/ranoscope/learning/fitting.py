@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import pickle
 import shutil
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,7 +129,7 @@ def fit_fold(recipe: Recipe, store: StudyStore, cases: list[Case], folder: Path,
     # Lightning runs checkpoint callbacks last: the restart file never knows an epoch whose best weights are not there.
     last = ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
     trainer = make_trainer(recipe, [diary, patience, last], folder)
-    with quiet():
+    with quiet(), _passing_on_ctrl_c():
         trainer.fit(
             module,
             loader(dataset, recipe),
@@ -201,6 +202,19 @@ def probabilities(network: PairNetwork, store: StudyStore, cases: list[Case], re
         answers.append(logits.float().softmax(dim=1).cpu())
     network.cpu()
     return torch.cat(answers)
+
+
+@contextmanager
+def _passing_on_ctrl_c() -> Iterator[None]:
+    """Raise KeyboardInterrupt where Lightning, having caught it, ends the program and leaves Ctrl+C without effect."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, before)
+            raise KeyboardInterrupt from ended
+        raise
 
 
 @contextmanager
