@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,7 +53,9 @@ def test_workers_do_not_change_a_byte(whole, tmp_path):
 def test_another_seed_is_another_cohort(whole, tmp_path):
     make_phantom(tmp_path, SMALL.model_copy(update={"seed": 6, "patients": 1}), 1, silent)
     other = digest(tmp_path)
-    images = [name for name in other if name.endswith("CT1.nii.gz") and name in whole]
+    images = [
+        name for name in other if name.endswith(("CT1.nii.gz", ".tfm", "ct1_skull_strip.nii.gz")) and name in whole
+    ]
     assert images
     assert all(other[name] != whole[name] for name in images)
 
@@ -69,6 +72,18 @@ def test_interrupted_and_resumed_equals_uninterrupted(whole, tmp_path):
     make_phantom(tmp_path, SMALL, 1, silent)
     assert digest(tmp_path) == whole
     assert all(path.stat().st_mtime_ns == changed for path, changed in finished.items())
+
+
+def test_only_what_is_missing_is_made(whole, tmp_path):
+    """One visit of a patient is gone, another was left half written."""
+    make_phantom(tmp_path, SMALL, 1, silent)
+    visits = sorted((tmp_path / "Imaging/Patient-001").iterdir())
+    shutil.rmtree(visits[1])
+    visits[2].rename(visits[2].with_name(f".{visits[2].name}.part"))
+    kept = {folder: (folder / "CT1.nii.gz").stat().st_mtime_ns for folder in (visits[0], *visits[3:])}
+    make_phantom(tmp_path, SMALL, 1, silent)
+    assert digest(tmp_path) == whole
+    assert all((folder / "CT1.nii.gz").stat().st_mtime_ns == changed for folder, changed in kept.items())
 
 
 def test_killed_in_the_middle_of_a_visit_and_resumed(whole, tmp_path):

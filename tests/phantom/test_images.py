@@ -67,6 +67,8 @@ def test_lesion_contrasts(anatomy, tissue, images):
     enhancing, necrosis, edema = (tissue == kind for kind in (1, 2, 3))
     assert np.median(uptake[enhancing]) > np.median(uptake[necrosis]) + 0.4
     assert np.median(uptake[enhancing]) > np.median(uptake[edema]) + 0.4
+    vessels = (anatomy.vessels > 0.5) & (tissue == Tissue.BACKGROUND)
+    assert np.median(uptake[vessels]) > np.median(uptake[tissue == Tissue.BACKGROUND]) + 0.15
     assert np.median(scaled[Sequence.FLAIR][edema]) > 1.3
     assert np.median(scaled[Sequence.FLAIR][tissue == CAVITY]) < 0.6
     assert np.median(scaled[Sequence.T2][tissue == CAVITY]) > 1.6
@@ -190,6 +192,17 @@ def test_sampling_by_boxes_equals_sampling_everywhere(anatomy):
             plain = ndimage.affine_transform(data, pull[:3, :3], pull[:3, 3], output_shape=frame.shape, order=order)
             np.testing.assert_allclose(scanner.sample(data, anatomy.affine, frame, order), plain, atol=1e-5)
             assert plain.any()
+
+
+def test_the_box_holds_the_half_voxels_around_a_point():
+    """Twice as fine a grid: a single voxel spreads to its neighbours at half its value."""
+    data = np.zeros((5, 5, 5), np.float32)
+    data[2, 2, 2] = 8
+    fine = scanner.Frame((9, 9, 9), np.diag([0.5, 0.5, 0.5, 1.0]), np.eye(4))
+    seen = scanner.sample(data, np.eye(4), fine, 1)
+    np.testing.assert_allclose(seen[3:6, 4, 4], [4, 8, 4])
+    np.testing.assert_allclose(seen[3:6, 3, 3], [1, 2, 1])
+    assert seen.sum() == pytest.approx(64)
 
 
 def test_sampling_nothing_gives_nothing(anatomy):
