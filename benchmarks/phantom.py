@@ -46,9 +46,8 @@ def main() -> None:
     one, bytes_of_one = measure(settings, 1)
     for workers, seconds in ((1, one), (2, two)):
         rate = chosen.patients / seconds
-        print(
-            f"{workers} at once  {seconds:6.1f} s  {rate:5.2f} patients/s  {GOAL_PATIENTS} in {GOAL_PATIENTS / rate:4.0f} s"
-        )
+        projected = f"{GOAL_PATIENTS} in {GOAL_PATIENTS / rate:4.0f} s"
+        print(f"{workers} at once  {seconds:6.1f} s  {rate:5.2f} patients/s  {projected}")
     print(f"two workers are {one / two:.2f} times as fast as one")
     print(f"same bytes: {'yes' if bytes_of_one == bytes_of_two else 'NO'}")
     verdict = "within" if two * GOAL_PATIENTS / chosen.patients <= GOAL_SECONDS else "NOT within"
