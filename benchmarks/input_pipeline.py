@@ -187,7 +187,6 @@ def compare_augmentations(shape: tuple[int, int, int], draws: int) -> list[tuple
         tumour=np.zeros(shape, np.uint8),
         affine=np.eye(4),
         brain_box=ndimage.find_objects(brain.astype(np.uint8))[0],
-        content="",
     )
     samples: list[list[list[float]]] = [[], []]
     for _ in range(draws):

@@ -29,7 +29,7 @@ def study(seed: int, shape=SHAPE) -> AlignedStudy:
     volumes = np.where(brain, generator.normal(size=(2, *shape)), 0).astype(np.float16)
     box = ndimage.find_objects(brain.astype(np.uint8))[0]
     key = StudyKey("Patient-001", Visit(seed))
-    return AlignedStudy(key, SEQUENCES, volumes, brain, np.zeros(shape, np.uint8), np.eye(4), box, "")
+    return AlignedStudy(key, SEQUENCES, volumes, brain, np.zeros(shape, np.uint8), np.eye(4), box)
 
 
 STUDIES = (study(1), study(2))

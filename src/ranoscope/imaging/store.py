@@ -64,7 +64,7 @@ class AlignedStudy:
 
     ``volumes``: float16 (sequence, i, j, k), z-scored inside the brain, 0 outside; ``brain``: bool (i, j, k);
     ``tumour``: uint8 (i, j, k) of ``Tissue``; ``affine``: voxel to RAS world, mm; ``brain_box``: the smallest box that
-    holds the brain; ``content``: SHA-256 of the volumes.
+    holds the brain; ``content``: SHA-256 of the volumes, empty where unknown.
     """
 
     key: StudyKey
@@ -74,7 +74,7 @@ class AlignedStudy:
     tumour: NDArray[np.uint8]
     affine: NDArray[np.float64]
     brain_box: Box
-    content: str
+    content: str = ""
 
     def volume(self, sequence: Sequence) -> NDArray[np.float16]:
         """One sequence, (i, j, k), without a copy.

@@ -238,6 +238,7 @@ def _run_fold(recipe: Recipe, store: StudyStore, plan: _Plan, progress: Progress
         if torch.distributed.is_initialized():  # the other processes of a multi-GPU run wait for the files
             torch.distributed.barrier()
         progress(before + epochs, total, f"{title}: done")
+    _tidy(plan.folder)
     return runs.read_csv(plan.folder / runs.CALLS, _COMMAND, runs.CALL_COLUMNS)
 
 
@@ -274,7 +275,12 @@ def _finish(recipe: Recipe, store: StudyStore, plan: _Plan, fitted: FittedFold) 
         "history": fitted.history,
     }
     runs.write_json(plan.folder / FOLD, about)
-    for leftover in plan.folder.glob("restart-*"):
+
+
+@rank_zero_only
+def _tidy(folder: Path) -> None:
+    """Remove a finished fold's restart files, and what a kill in mid-write left."""
+    for leftover in folder.glob("restart-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    for unfinished in plan.folder.glob(".*.part"):  # what a kill in mid-write left
+    for unfinished in folder.glob(".*.part"):
         unfinished.unlink(missing_ok=True)
