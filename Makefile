@@ -2,13 +2,13 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: test check
+.PHONY: demo test check bench
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+demo: $(VENV)/.installed
+	$(BIN)/ranoscope demo
+
+test: check
+	$(BIN)/pytest
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -16,5 +16,11 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check
-	$(BIN)/pytest
+bench: $(VENV)/.installed
+	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark; done
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
