@@ -28,7 +28,8 @@ the disease from a simulation. Names, grids, types, label conventions and tables
 data set, quirks included; `phantom_truth.csv` and `{ABOUT}` are the only files LUMIERE does not have.
 
 What it can show: that software reads, aligns, learns, scores and explains as it should. What it cannot show: how well
-anything works on patients. {RESEARCH_USE_ONLY}
+anything works on patients. Tumours displace nothing (no mass effect), there is no pseudoprogression, no bleeding and no
+radiation change, and most ratings show in the two scans alone, which is not so in life. {RESEARCH_USE_ONLY}
 """
 
 
