@@ -80,6 +80,12 @@ class GridSettings(Settings):
     box_mm: tuple[float, float, float] = (160.0, 192.0, 160.0)
     centre_mm: tuple[float, float, float] = (0.0, -17.0, 8.0)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along left-right, posterior-anterior and inferior-superior; at least one each."""
+        right, anterior, superior = (max(round(edge / self.voxel_mm), 1) for edge in self.box_mm)
+        return right, anterior, superior
+
 
 class AugmentationSettings(Settings):
     """Random changes of training samples; both studies of a case get the same geometric change.
@@ -104,13 +110,15 @@ class DenseNetSettings(Settings):
 
 
 class ChangeAwareSettings(Settings):
-    """One encoder shared by both studies; differences of its features, averaged and at their maximum.
+    """One encoder shared by both studies; how much of each learnt finding there was and is, compared.
 
-    ``widths``: feature channels per scale. Instance norm, because batches are small.
+    ``widths``: feature channels per stage; ``findings``: maps per scale whose amounts are compared. Instance norm,
+    because batches are small.
     """
 
     name: Literal["change-aware"] = "change-aware"
-    widths: tuple[int, ...] = (16, 32, 64, 128)
+    widths: Annotated[tuple[int, ...], Field(min_length=2)] = (16, 24, 48)
+    findings: Annotated[int, Field(gt=0)] = 16
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
@@ -141,6 +149,12 @@ class FoldSettings(Settings):
 
     count: Annotated[int, Field(ge=2)] = 5
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+
+    @model_validator(mode="after")
+    def _no_seed_twice(self) -> FoldSettings:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("each seed once: the same folds twice would count as evidence twice")
+        return self
 
 
 class EvaluationSettings(Settings):

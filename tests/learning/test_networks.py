@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ranoscope.config import parse_recipe
-from ranoscope.learning.networks import build_network
+from ranoscope.config import GridSettings, parse_recipe
+from ranoscope.errors import RecipeError
+from ranoscope.learning.networks import build_network, require_fitting_grid
 
 NETWORKS = {
     "change-aware": {"name": "change-aware", "widths": [4, 8, 8]},
@@ -72,3 +73,11 @@ def test_densenet264_with_six_volumes_has_the_published_size():
     )  # fmt: skip
     count = sum(p.numel() for p in build_network(big).parameters())
     assert count / 1e6 == pytest.approx(40.4, abs=0.1)
+
+
+def test_a_grid_too_coarse_for_the_network_is_refused_before_anything_is_read():
+    coarse = recipe("densenet121").model_copy(update={"grid": GridSettings(voxel_mm=6)})
+    with pytest.raises(RecipeError, match=r"27x32x27 voxels.*voxel_mm"):
+        require_fitting_grid(coarse)
+    require_fitting_grid(recipe("densenet121").model_copy(update={"grid": GridSettings(voxel_mm=3)}))
+    require_fitting_grid(recipe("change-aware").model_copy(update={"grid": GridSettings(voxel_mm=6)}))

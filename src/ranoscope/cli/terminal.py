@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ranoscope.errors import RanoscopeError
 
-OUT = Console(highlight=False)
+# Of the processes of a multi-GPU run the first speaks for all.
+OUT = Console(highlight=False, quiet=os.environ.get("LOCAL_RANK", "0") != "0")
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 # Set to any text to see where an unexpected error came from; for bug reports.
 TRACE_VARIABLE = "RANOSCOPE_TRACE"
@@ -23,16 +24,12 @@ Told = Callable[[int, int, str], None]
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Told]:
-    """Show one bar per phase of a stage; a phase begins when the total or a finished count starts anew.
-
-    Only the main process of a multi-GPU run draws.
-    """
+    """Show one bar per phase of a stage; a phase begins when the total changes or the count starts anew."""
     columns = (
         TextColumn("{task.description:<12}"), BarColumn(bar_width=28), MofNCompleteColumn(), TimeElapsedColumn(),
         TimeRemainingColumn(), TextColumn("[dim]{task.fields[what]}"),
     )  # fmt: skip
-    follower = os.environ.get("LOCAL_RANK", "0") != "0"
-    with Progress(*columns, console=OUT, disable=follower) as bar:
+    with Progress(*columns, console=OUT) as bar:
         task = bar.add_task(title, total=None, what="starting")
 
         def told(done: int, total: int, what: str) -> None:
@@ -40,7 +37,6 @@ def progress_bar(title: str) -> Iterator[Told]:
             known = bar.tasks[-1]
             if known.total is not None and (known.total != total or done < known.completed):
                 task = bar.add_task(title, total=total, what=what)
-            # The disk's work and the network's are both "nothing to do" where total is 0: show a full bar of 0 of 0.
             bar.update(task, completed=done, total=total, what=what)
 
         yield told

@@ -25,8 +25,7 @@ class Grid:
 
         A snapped grid makes bringing a study over a plain crop, without interpolation.
         """
-        box = np.asarray(settings.box_mm)
-        size = np.maximum(np.rint(box / settings.voxel_mm).astype(int), 1)
+        size = np.asarray(settings.shape)
         origin = np.asarray(settings.centre_mm) - (size - 1) * settings.voxel_mm / 2
         aligned = np.allclose(source.affine[:3, :3], np.eye(3) * settings.voxel_mm, atol=1e-3)
         if aligned:
@@ -35,7 +34,7 @@ class Grid:
             )
         affine = np.diag([settings.voxel_mm] * 3 + [1.0])
         affine[:3, 3] = origin
-        return cls((int(size[0]), int(size[1]), int(size[2])), affine)
+        return cls(settings.shape, affine)
 
     def bring(self, data: NDArray[np.float32], source: Volume, labels: bool = False) -> NDArray[np.float32]:
         """Resample ``data`` (on the grid of ``source``) to this grid; outside the source is 0.

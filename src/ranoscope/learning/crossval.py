@@ -35,6 +35,7 @@ from ranoscope.learning.checkpoints import (
 )
 from ranoscope.learning.data import study_source
 from ranoscope.learning.fitting import FittedFold, fit_fold, probabilities
+from ranoscope.learning.networks import require_fitting_grid
 
 STORE = "store"
 _COMMAND = "ranoscope crossval"
@@ -58,12 +59,14 @@ def cross_validate(
         The calls, one row per seed and case, columns ``runs.CALL_COLUMNS`` and ``seed``.
 
     Raises:
+        RecipeError: the network cannot work on so coarse a grid.
         ImageError: studies that cannot be read, all of them named; the others are in the store.
         RunError: ``out`` holds folds or checkpoints of another cohort or recipe.
     """
     cases = read_cases(cohort_run)
     if not cases:
         raise RunError(problem("at least one kept case", "none", str(cohort_run), "read flow.json for the exclusions"))
+    require_fitting_grid(recipe)
     store = prepare_store(recipe, cohort_run, cases, progress, images)
     _adopt_cohort(cohort_run, out)
     folds = _settle_folds(recipe, cases, out)

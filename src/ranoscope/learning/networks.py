@@ -12,15 +12,22 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from monai.networks.blocks.convolutions import Convolution, ResidualUnit
+import torch.nn.functional as F
+from monai.networks.blocks.convolutions import ResidualUnit
 from monai.networks.nets.densenet import DenseNet
 from torch import Tensor, nn
 
 from ranoscope.config import ChangeAwareSettings, DenseNetSettings, Recipe
 from ranoscope.domain import RESPONSES
+from ranoscope.errors import RecipeError, problem
 
 # Blocks per dense stage and growth as in Huang et al. 2017 (DenseNet-BC), which MONAI's named classes use too.
 _DENSE_BLOCKS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 264: (6, 12, 64, 48)}
+
+
+# Amounts below this are as good as none; it keeps the logarithm of an absent finding finite.
+_LEAST_AMOUNT = 1e-3
+_COMPARISONS = 7
 
 
 class PairNetwork(nn.Module):
@@ -55,56 +62,66 @@ class StackedDenseNet(PairNetwork):
         return logits
 
 
-class ChangeMap(nn.Module):
-    """Features of what changed: current, and current minus prior, mixed voxel by voxel.
+class Evidence(nn.Module):
+    """Where each learnt finding is, and how much of it: non-negative maps of both studies, the prior's channels first.
 
-    The current study's own features stay in, because "nothing there, before and now" (CR) and "something there, before
-    and now" (SD) have the same difference.
+    Not normalised: that would take away the amount, and response is a statement about amounts.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, findings: int) -> None:
         super().__init__()
-        self.mix = Convolution(3, 2 * channels, channels, kernel_size=1, norm="INSTANCE", act="PRELU")
+        self.findings = nn.Conv3d(channels, findings, kernel_size=1)
 
-    def forward(self, prior: Tensor, current: Tensor) -> Tensor:
-        """Map (batch, channel, i, j, k) from two of the same shape."""
-        mixed: Tensor = self.mix(torch.cat([current, current - prior], dim=1))
-        return mixed
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (batch, 2 * findings, i, j, k) from features (2 * batch, channels, i, j, k), prior studies first."""
+        prior, current = F.relu(self.findings(features)).chunk(2)
+        return torch.cat([prior, current], dim=1)
+
+
+def compare(evidence: Tensor) -> Tensor:
+    """What changed between the studies, (batch, 7 * findings), float32, from a map of ``Evidence``.
+
+    Per finding: its amount in both studies (average over the volume, on a log scale, so that growth by 40 % is the same
+    step for a small and a large lesion), the difference of these, its strongest spot in both (a small new lesion), and
+    how much appeared and how much went, voxel by voxel. Each study's own amount stays in, because "nothing there,
+    before and now" (CR) and "something there, before and now" (SD) have the same difference.
+    """
+    prior, current = evidence.float().chunk(2, dim=1)
+    amounts = [(part.mean(dim=(2, 3, 4)) + _LEAST_AMOUNT).log() for part in (prior, current)]
+    spots = [part.amax(dim=(2, 3, 4)).log1p() for part in (prior, current)]
+    moved = [(F.relu(step).mean(dim=(2, 3, 4)) / _LEAST_AMOUNT).log1p() for step in (current - prior, prior - current)]
+    return torch.cat([*amounts, amounts[1] - amounts[0], *spots, *moved], dim=1)
 
 
 class ChangeAwareNetwork(PairNetwork):
-    """One encoder shared by both studies; change maps at its two last scales; average and maximum over the volume.
-
-    The average keeps the total amount, the maximum the strongest spot (a small new lesion).
-    """
+    """One encoder shared by both studies; evidence maps at its last two scales; their amounts and spots compared."""
 
     def __init__(self, sequences: int, settings: ChangeAwareSettings) -> None:
         super().__init__()
         widths = (sequences, *settings.widths)
+        # Full sight at half the grid's resolution; halved once more for the last scale.
+        strides = [2, *[1] * (len(settings.widths) - 2), 2]
         self.stages = nn.ModuleList(
-            ResidualUnit(3, before, after, strides=2 if depth < 3 else 1, norm="INSTANCE", subunits=1 + (depth > 0))
-            for depth, (before, after) in enumerate(pairwise(widths))
+            ResidualUnit(3, before, after, strides=stride, norm="INSTANCE", subunits=1 + (depth > 0))
+            for depth, ((before, after), stride) in enumerate(zip(pairwise(widths), strides, strict=True))
         )
-        last = settings.widths[-2:]
-        self.changes = nn.ModuleList(ChangeMap(width) for width in last)
+        self.evidence = nn.ModuleList(Evidence(width, settings.findings) for width in settings.widths[-2:])
+        compared = 2 * _COMPARISONS * settings.findings
         self.head = nn.Sequential(
-            nn.Dropout(settings.dropout), nn.Linear(2 * sum(last), 64), nn.PReLU(), nn.Linear(64, len(RESPONSES))
-        )
-        self.saliency_layers = {"coarse": "changes.1", "finer": "changes.0"}
+            nn.LayerNorm(compared), nn.Dropout(settings.dropout), nn.Linear(compared, 64), nn.PReLU(),
+            nn.Dropout(settings.dropout), nn.Linear(64, len(RESPONSES)),
+        )  # fmt: skip
+        self.saliency_layers = {"coarse": "evidence.1", "finer": "evidence.0"}
 
     def forward(self, pair: Tensor) -> Tensor:
         """Logits (batch, 4)."""
-        batch = pair.shape[0]
         features = pair.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
         scales: list[Tensor] = []
         for stage in self.stages:
             features = stage(features)
             scales.append(features)
-        pooled: list[Tensor] = []
-        for change, scale in zip(self.changes, scales[-2:], strict=True):
-            changed = change(scale[:batch], scale[batch:])
-            pooled += [changed.mean(dim=(2, 3, 4)), changed.amax(dim=(2, 3, 4))]
-        logits: Tensor = self.head(torch.cat(pooled, dim=1))
+        compared = [compare(find(scale)) for find, scale in zip(self.evidence, scales[-2:], strict=True)]
+        logits: Tensor = self.head(torch.cat(compared, dim=1))
         return logits
 
 
@@ -118,3 +135,17 @@ def build_network(recipe: Recipe) -> PairNetwork:
         network = ChangeAwareNetwork(len(recipe.sequences), settings)
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return network
+
+
+def require_fitting_grid(recipe: Recipe) -> None:
+    """Raise RecipeError unless the recipe's network can work on its grid; nothing is computed, only shapes are."""
+    with torch.device("meta"):
+        network = build_network(recipe)
+        pair = torch.empty(1, 2, len(recipe.sequences), *recipe.grid.shape)
+    try:
+        network.eval()(pair)
+    except RuntimeError as error:
+        shape = "x".join(map(str, recipe.grid.shape))
+        do = "choose a smaller grid.voxel_mm or another network"
+        expected = f"a grid large enough for {recipe.network.name}"
+        raise RecipeError(problem(expected, f"{shape} voxels", f"recipe {recipe.name}", do)) from error
