@@ -19,7 +19,7 @@ from ranoscope.domain import RESEARCH_USE_ONLY
 
 # Sized so that the whole demo takes about seven minutes on two CPU cores; the cohort is large enough that every class
 # is in every fold.
-_DEMO_PATIENTS = 36
+_DEMO_PATIENTS = 72
 _DEMO_VOXEL_MM = 3.0
 _DEMO_RECIPE = "demo"
 

@@ -102,7 +102,9 @@ class ChangeAwareNetwork(PairNetwork):
         # Full sight at half the grid's resolution; halved once more for the last scale.
         strides = [2, *[1] * (len(settings.widths) - 2), 2]
         self.stages = nn.ModuleList(
-            ResidualUnit(3, before, after, strides=stride, norm="INSTANCE", subunits=1 + (depth > 0))
+            ResidualUnit(
+                3, before, after, strides=stride, norm="INSTANCE", act="LEAKYRELU", subunits=1 + (depth > 0)
+            )
             for depth, ((before, after), stride) in enumerate(zip(pairwise(widths), strides, strict=True))
         )
         self.evidence = nn.ModuleList(Evidence(width, settings.findings) for width in settings.widths[-2:])
