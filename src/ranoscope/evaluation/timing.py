@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ranoscope.domain import RESPONSES, Case
+from ranoscope.domain import Case
+from ranoscope.evaluation.out_of_fold import out_of_fold_probabilities
 from ranoscope.evaluation.predictions import FloatArray, IntArray
 
 
@@ -24,25 +25,9 @@ def timing_model() -> Pipeline:
 def timing_probabilities(cases: tuple[Case, ...], folds: IntArray) -> FloatArray:
     """Out-of-fold probabilities, shape (seeds, n, 4): each fold by a model fitted to the other folds' patients.
 
-    A class that a fold's training patients lack gets probability 0; a single class gets 1.
-
     Args:
         cases: n cases.
         folds: fold of each case, shape (seeds, n).
     """
     truth = np.array([case.response.class_index for case in cases], np.int64)
-    features = timing_features(cases)
-    answers = np.zeros((*folds.shape, len(RESPONSES)))
-    for seed, of_seed in enumerate(folds):
-        for fold in np.unique(of_seed):
-            test = of_seed == fold
-            answers[seed, test] = _fit_predict(features[~test], truth[~test], features[test])
-    return answers
-
-
-def _fit_predict(training: FloatArray, truth: IntArray, test: FloatArray) -> FloatArray:
-    classes = np.unique(truth)
-    answers = np.zeros((len(test), len(RESPONSES)))
-    # Scikit-learn refuses to fit a single class.
-    answers[:, classes] = 1.0 if len(classes) == 1 else timing_model().fit(training, truth).predict_proba(test)
-    return answers
+    return out_of_fold_probabilities(timing_features(cases), truth, folds, timing_model)
