@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from ranoscope.domain import RESPONSES, Case, InformationLevel, Response, VisitState
+from ranoscope.evaluation.identity import identity_probabilities
 from ranoscope.evaluation.predictions import FloatArray, IntArray, Predictions
 from ranoscope.evaluation.timing import timing_probabilities
-from ranoscope.evaluation.volumes import VolumeHistory, volume_calls
+from ranoscope.evaluation.volumes import VolumeHistory, previous_scan_calls, volume_calls
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,24 @@ def _timing(evidence: Evidence) -> Answer:
     return Answer(timing_probabilities(evidence.cases, evidence.folds))
 
 
-def _volume_rule(evidence: Evidence) -> Answer | Unavailable:
+def _patient_week(evidence: Evidence) -> Answer:
+    return Answer(identity_probabilities(evidence.cases, evidence.folds))
+
+
+def _by_volume(rule: Callable[..., tuple[list[Response], dict[str, int]]], evidence: Evidence) -> Answer | Unavailable:
     history = VolumeHistory.from_studies(evidence.studies)
     if not history.is_known:
         return Unavailable("no enhancing volume is known: the cohort has no masks")
-    calls, counts = volume_calls(evidence.cases, history)
+    calls, counts = rule(evidence.cases, history)
     return hard_answer(calls, counts)
+
+
+def _volume_rule(evidence: Evidence) -> Answer | Unavailable:
+    return _by_volume(volume_calls, evidence)
+
+
+def _previous_scan_rule(evidence: Evidence) -> Answer | Unavailable:
+    return _by_volume(previous_scan_calls, evidence)
 
 
 RIVALS: tuple[Rival, ...] = (
@@ -133,5 +146,24 @@ RIVALS: tuple[Rival, ...] = (
         InformationLevel.READER,
         "Knew the expert's rating of the prior study and repeated it; SD after an operation, otherwise PD.",
         _persistence,
+    ),
+)
+
+# For the scoreboard on measured volumes, where the question is also what two studies allow and whether folds leak.
+FURTHER_RIVALS: tuple[Rival, ...] = (
+    Rival(
+        "patient_week",
+        "Patient and week",
+        InformationLevel.PAIR,
+        "Knew the patient's name and the week of the current study, fitted on the training cases; what it scores above "
+        "timing only is a leak between the folds.",
+        _patient_week,
+    ),
+    Rival(
+        "previous_scan_rule",
+        "Volume rule, two studies",
+        InformationLevel.PAIR,
+        "Knew the enhancing volume of the two studies: +40 % is PD, −65 % is PR, none left is CR.",
+        _previous_scan_rule,
     ),
 )

@@ -110,3 +110,21 @@ def volume_calls(cases: tuple[Case, ...], history: VolumeHistory) -> tuple[list[
             counts["some earlier volumes unknown"] += len(known) < len(earlier)
             calls.append(volume_response(float(known[0]), float(known.min()), now))
     return calls, dict(counts)
+
+
+def previous_scan_calls(cases: tuple[Case, ...], history: VolumeHistory) -> tuple[list[Response], dict[str, int]]:
+    """The same thresholds with the prior study as both nadir and baseline: all that two studies allow.
+
+    Returns:
+        calls, and counts of each fallback.
+    """
+    counts = {"a volume unknown, called PD": 0}
+    calls = []
+    for case in cases:
+        prior, now = history.volume(case.prior_study), history.volume(case.current_study)
+        if np.isnan(prior) or np.isnan(now):
+            counts["a volume unknown, called PD"] += 1
+            calls.append(FALLBACK)
+        else:
+            calls.append(volume_response(prior, prior, now))
+    return calls, counts
