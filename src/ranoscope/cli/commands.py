@@ -10,7 +10,15 @@ import typer
 from ranoscope import __version__
 from ranoscope.cli import stages
 from ranoscope.cli.terminal import OUT, plain_errors, say
-from ranoscope.config import CohortSettings, DuplicatePolicy, PairRule, PhantomSettings, parse_settings
+from ranoscope.cohort.folds import FoldProtocol
+from ranoscope.config import (
+    CohortSettings,
+    DuplicatePolicy,
+    FoldSettings,
+    PairRule,
+    PhantomSettings,
+    parse_settings,
+)
 from ranoscope.domain import RESEARCH_USE_ONLY, SEQUENCES
 
 app = typer.Typer(
@@ -28,6 +36,9 @@ app = typer.Typer(
 _DEMO = "Try it"
 _JOURNEY = "The journey"
 _DATA = "Data"
+_SPLITS = "Splits"
+# Exit code of an audit that found a leak: not that of an error, so that a CI can tell them apart.
+_LEAK_CODE = 3
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
 OutOption = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.", show_default=False)]
@@ -153,3 +164,35 @@ def report(run: RunArgument) -> None:
     """5. One self-contained page that opens offline; RUN/report.html."""
     stages.run_report(run)
     OUT.print(f"[dim]{RESEARCH_USE_ONLY}[/]")
+
+
+@app.command(rich_help_panel=_SPLITS)
+def folds(
+    cohort_run: Annotated[
+        Path, typer.Argument(metavar="COHORT", help="Folder that `ranoscope cohort` wrote.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE_OR_RUN", help="A .csv file, or a run folder.", show_default=False)
+    ],
+    protocol: Annotated[
+        FoldProtocol, typer.Option(help="as-published is the paper's own rule: by visit, so that patients leak.")
+    ] = FoldProtocol.PATIENT,
+    count: Annotated[int, typer.Option(min=2, help="Folds per seed.")] = FoldSettings().count,
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions, with seeds 0, 1, …")] = len(FoldSettings().seeds),
+) -> None:
+    """Deal the cases to folds without training: by patient, unless another protocol is named."""
+    stages.run_folds(cohort_run, FoldSettings(count=count, seeds=tuple(range(seeds))), protocol, out)
+
+
+@app.command(rich_help_panel=_SPLITS)
+def audit(
+    split: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDS", help="CSV with patient, visit, fold, or a run folder.", show_default=False),
+    ],
+    cohort_run: Annotated[Path, typer.Option("--cohort", metavar="RUN", help="Folder that `ranoscope cohort` wrote.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="Folder for audit.json.")] = None,
+) -> None:
+    """Does a split leak? What test visits share with training, and how sure its scores are. Exit code 3 if it does."""
+    if stages.run_audit(split, cohort_run, out):
+        raise typer.Exit(_LEAK_CODE)

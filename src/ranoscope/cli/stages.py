@@ -14,7 +14,8 @@ from rich.markup import escape
 
 from ranoscope import runs
 from ranoscope.cli.terminal import OUT, progress_bar, say, warn
-from ranoscope.config import CohortSettings, PhantomSettings, load_recipe
+from ranoscope.cohort.folds import FoldProtocol, fold_warnings, make_folds
+from ranoscope.config import CohortSettings, FoldSettings, PhantomSettings, load_recipe
 from ranoscope.domain import RESEARCH_USE_ONLY
 
 # Sized so that the whole demo takes about seven minutes on two CPU cores; the cohort is large enough that every class
@@ -58,11 +59,32 @@ def run_cohort(lumiere: Path, settings: CohortSettings, out: Path) -> None:
     say(f"Cohort: {out / runs.COHORT}")
 
 
+def run_folds(cohort_run: Path, settings: FoldSettings, protocol: FoldProtocol, out: Path) -> None:
+    """Deal the cases to folds."""
+    from ranoscope.cohort.files import read_cases
+
+    path = make_folds(cohort_run, settings, protocol, out)
+    warn([protocol.warning] if protocol.warning else fold_warnings(read_cases(cohort_run), settings))
+    say(f"Folds: {path}")
+
+
+def run_audit(folds: Path, cohort_run: Path, out: Path | None) -> bool:
+    """Audit folds and print the findings; True when patients leak."""
+    from ranoscope.auditing.audit import audit_folds
+    from ranoscope.auditing.tables import render_audit
+
+    with OUT.status("Looking for leaks"):
+        content = audit_folds(folds, cohort_run, out)
+    OUT.print(render_audit(content))
+    if out is not None:
+        say(f"Audit: {out / runs.AUDIT}")
+    return bool(content["patients_leak"])
+
+
 def run_crossval(recipe: str, changes: list[str], cohort_run: Path, out: Path, images: Path | None) -> None:
     """Train every fold and write the calls."""
     settings = load_recipe(recipe, changes)
     from ranoscope.cohort.files import read_cases
-    from ranoscope.cohort.folds import fold_warnings
     from ranoscope.learning.crossval import cross_validate
 
     warn(fold_warnings(read_cases(cohort_run), settings.folds))

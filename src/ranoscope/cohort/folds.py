@@ -1,19 +1,44 @@
-"""Patient-grouped, stratified folds: drawn once, written to a file, the same for every model."""
+"""Patient-grouped, stratified folds: drawn once, written to a file, the same for every model.
+
+The reference paper's folds, cut by visit, are here too, for comparison alone: their table is marked, and no stage that
+trains or scores accepts it.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ranoscope import runs
+from ranoscope import provenance, runs
+from ranoscope.cohort.files import read_cases
 from ranoscope.config import FoldSettings
 from ranoscope.domain import RESPONSES, Case, Response
-from ranoscope.errors import RanoscopeError, problem
+from ranoscope.errors import RanoscopeError, RunError, problem
 
 FOLD_COLUMNS = ("seed", "patient", "current", "response", "fold")
+# Only in folds of another protocol than the project's own: the mark travels with the rows.
+PROTOCOL_COLUMN = "protocol"
+
+
+class FoldProtocol(StrEnum):
+    """How cases are dealt to folds: by patient, or by visit as in the reference paper (arXiv 2504.18268)."""
+
+    PATIENT = "patient"
+    AS_PUBLISHED = "as-published"
+
+    @property
+    def warning(self) -> str | None:
+        """What to bear in mind of folds of this protocol; None for patient-level folds."""
+        if self is FoldProtocol.PATIENT:
+            return None
+        return (
+            "Folds as published are cut by visit: a tested patient's other visits are in training. For comparison with "
+            "the reference paper only; no score from them says how a new patient would be called."
+        )
 
 
 def assign_folds(cases: list[Case], settings: FoldSettings) -> pd.DataFrame:
@@ -44,6 +69,69 @@ def assign_folds(cases: list[Case], settings: FoldSettings) -> pd.DataFrame:
             for case in sorted(cases, key=_case_order)
         ]
     return pd.DataFrame(rows, columns=list(FOLD_COLUMNS))
+
+
+def assign_folds_as_published(cases: list[Case], settings: FoldSettings) -> pd.DataFrame:
+    """Deal visits to folds as the reference paper does, whatever their patient: a leak, kept for comparison.
+
+    Source: ``partition_dataset_classes`` of MONAI 1.5, which the paper's code calls, with ``num_partitions`` and
+    ``shuffle``: inside each class the visits are shuffled with the seed, then dealt to the folds in turn. The paper's
+    order of visits and seed are not known; here visits are in order of patient and week.
+
+    Returns:
+        The table of ``assign_folds`` with a further column ``protocol``, ``as-published`` in every row.
+
+    Raises:
+        RanoscopeError: a class with fewer cases than folds, which MONAI refuses too.
+    """
+    ordered = sorted(cases, key=_case_order)
+    by_class = {response: [c for c in ordered if c.response is response] for response in RESPONSES}
+    for response, members in by_class.items():
+        if 0 < len(members) < settings.count:
+            expected = f"at least {settings.count} cases of {response}"
+            raise RanoscopeError(problem(expected, str(len(members)), "the cohort", "use fewer folds"))
+    rows = []
+    for seed in settings.seeds:
+        folds: dict[Case, int] = {}
+        for members in by_class.values():
+            places = np.arange(len(members))
+            np.random.RandomState(seed).shuffle(places)
+            folds |= {members[place]: turn % settings.count for turn, place in enumerate(places)}
+        rows += [(seed, c.patient, str(c.current), str(c.response), folds[c]) for c in ordered]
+    table = pd.DataFrame(rows, columns=list(FOLD_COLUMNS))
+    return table.assign(**{PROTOCOL_COLUMN: str(FoldProtocol.AS_PUBLISHED)})
+
+
+def make_folds(cohort_run: Path, settings: FoldSettings, protocol: FoldProtocol, out: Path) -> Path:
+    """Deal a cohort's cases to folds and write them.
+
+    Args:
+        cohort_run: folder that ``ranoscope cohort`` wrote.
+        settings: number of folds and seeds.
+        protocol: by patient, or the paper's.
+        out: a file that ends in ``.csv``, or a run folder, which gets folds.csv, settings and provenance.
+
+    Returns:
+        Path of the table.
+
+    Raises:
+        RunError: no cohort, or other folds are already there: what was trained on them would lose its meaning.
+        RanoscopeError: too few patients or cases for the folds.
+        StorageError: the disk is full or not writable.
+    """
+    assign = assign_folds if protocol is FoldProtocol.PATIENT else assign_folds_as_published
+    table = assign(read_cases(cohort_run), settings)
+    path = out if out.suffix == ".csv" else out / runs.FOLDS
+    if path.is_file():
+        known = runs.read_csv(path, "ranoscope folds", ())
+        if not known.equals(table.astype(str)):
+            raise RunError(problem("no other folds", "another table", str(path), "choose another --out"))
+    if out != path:
+        chosen = {"protocol": str(protocol), "warning": protocol.warning, **settings.model_dump(mode="json")}
+        inputs = {runs.COHORT: provenance.file_hash(cohort_run / runs.COHORT)}
+        provenance.record(out, "folds", chosen, inputs, settings.seeds[0])
+    write_fold_table(path, table)
+    return path
 
 
 def fold_warnings(cases: list[Case], settings: FoldSettings) -> list[str]:
@@ -89,21 +177,41 @@ def inner_split(cases: list[Case], fraction: float, seed: int) -> tuple[list[Cas
 
 
 def write_folds(run: Path, folds: pd.DataFrame) -> None:
-    """Write folds.csv.
+    """Write the run's folds.csv.
 
     Raises:
         StorageError: the disk is full or not writable.
     """
-    runs.write_csv(run / runs.FOLDS, folds[list(FOLD_COLUMNS)])
+    write_fold_table(run / runs.FOLDS, folds)
+
+
+def write_fold_table(path: Path, folds: pd.DataFrame) -> None:
+    """Write a table of folds, with its mark if it has one.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    mark = [PROTOCOL_COLUMN] if PROTOCOL_COLUMN in folds else []
+    runs.write_csv(path, folds[[*FOLD_COLUMNS, *mark]])
 
 
 def read_folds(run: Path) -> pd.DataFrame:
     """folds.csv, seed and fold as integers.
 
     Raises:
-        RunError: there are no folds yet.
+        RunError: there are no folds yet, or they are marked as cut by another protocol than by patient.
     """
     table = runs.read_csv(run / runs.FOLDS, "ranoscope crossval", FOLD_COLUMNS)
+    other = set(table.get(PROTOCOL_COLUMN, ())) - {str(FoldProtocol.PATIENT)}
+    if other:
+        raise RunError(
+            problem(
+                "patient-level folds",
+                f"folds of the protocol {', '.join(sorted(other))}",
+                str(run / runs.FOLDS),
+                "choose another --out; such folds can be audited, not trained or scored on",
+            )
+        )
     return table.assign(seed=table["seed"].astype(int), fold=table["fold"].astype(int))
 
 
