@@ -36,6 +36,7 @@ app = typer.Typer(
 _DEMO = "Try it"
 _JOURNEY = "The journey"
 _DATA = "Data"
+_SETTLE = "Without images"
 _SPLITS = "Splits"
 # Exit code of an audit that found a leak: not that of an error, so that a CI can tell them apart.
 _LEAK_CODE = 3
@@ -196,3 +197,22 @@ def audit(
     """Does a split leak? What test visits share with training, and how sure its scores are. Exit code 3 if it does."""
     if stages.run_audit(split, cohort_run, out):
         raise typer.Exit(_LEAK_CODE)
+
+
+@app.command(rich_help_panel=_SETTLE)
+def scoreboard(
+    tables: Annotated[
+        Path, typer.Argument(metavar="TABLES", help="Folder with LUMIERE's rating and demographics tables.")
+    ],
+    out: OutOption,
+    volumes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Patient, Timepoint, <source>_<compartment>_mm3; a download brings its own measured volumes.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How often the folds are dealt anew; report at least 10.")] = 10,
+) -> None:
+    """How well can RANO be called from measured volumes? Models beside rivals; RUN/scoreboard.html. Resumes."""
+    stages.run_scoreboard(tables, volumes, out, seeds)

@@ -1,0 +1,137 @@
+"""Every rival and every measured-change model on the same cases, folds and resamples of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ranoscope import provenance, runs
+from ranoscope.cohort.folds import assign_folds, fold_warnings, write_folds
+from ranoscope.config import CohortSettings, EvaluationSettings, FoldSettings
+from ranoscope.domain import InformationLevel
+from ranoscope.evaluation.predictions import write_predictions
+from ranoscope.evaluation.rivals import FURTHER_RIVALS, RIVALS, Evidence, Rival, Unavailable, predict
+from ranoscope.evaluation.scorecard import Contender, assemble
+from ranoscope.evaluation.tables import scoreboard_table
+from ranoscope.scoreboard.entrants import Entry, gather
+from ranoscope.scoreboard.features import feature_table
+from ranoscope.scoreboard.models import MODELS, Model
+from ranoscope.scoreboard.page import draw_figures, render_page
+from ranoscope.scoreboard.protocol import Exam, Progress, examine, fold_matrix
+
+SCOREBOARD = "scoreboard.json"
+PAGE = "scoreboard.html"
+_TABLE = "scoreboard.csv"
+
+
+def make_scoreboard(
+    tables: Path, volumes: Path | None, run: Path, folds: FoldSettings, evaluation: EvaluationSettings,
+    progress: Progress, models: tuple[Model, ...] = MODELS,
+) -> dict[str, Any]:  # fmt: skip
+    """Examine everybody and write the scoreboard; finished parts of an earlier attempt are kept.
+
+    Writes the cohort's files, ``folds.csv``, ``calls_<name>.csv``, ``scoreboard.csv``, ``figures/*.svg``,
+    ``scoreboard.html`` and, last, ``scoreboard.json``.
+
+    Args:
+        tables: folder with LUMIERE's rating and demographics tables, or a whole download.
+        volumes: a table of volumes in mm³, or None where the download holds volumes.
+        run: the folder to write.
+        folds: number of folds, and one set of folds per seed.
+        evaluation: bootstrap and coverage.
+        progress: told (done, total, what) after every step.
+        models: whom to examine besides the rivals.
+
+    Returns:
+        The content of scoreboard.json.
+
+    Raises:
+        TableError: a table is missing or faulty (every offending line is listed).
+        RunError: no volumes or no cases.
+        RanoscopeError: fewer patients than folds.
+        StorageError: the disk is full or not writable; finished parts are kept.
+    """
+    settings = CohortSettings()
+    entry = gather(tables, volumes, run, settings)
+    drawn = assign_folds(list(entry.cases), folds)
+    write_folds(run, drawn)
+    exam = make_exam(entry, *fold_matrix(entry.cases, drawn))
+    contenders = [*_examined(models, exam, run, progress)]
+    rivals, unavailable = _rivals(Evidence(exam.cases, exam.seeds, exam.folds, entry.studies))
+    contenders += rivals
+    for contender in contenders:
+        write_predictions(run / contender.calls_file, contender.predictions)
+    told = _counter(progress, len(contenders) + 1)
+    notes = [*fold_warnings(list(entry.cases), folds), *entry.notes]
+    scoreboard = {
+        **assemble(contenders, evaluation, told),
+        "rivals_not_shown": unavailable,
+        "coverage": entry.coverage,
+        "notes": notes,
+    }
+    _write(run, scoreboard, told)
+    chosen = {"cohort": settings, "folds": folds, "evaluation": evaluation}
+    inputs = {name: provenance.file_hash(run / name) for name in (runs.COHORT, runs.STUDIES, runs.FOLDS)}
+    if volumes is not None:
+        inputs[volumes.name] = provenance.file_hash(volumes)
+    recorded = {name: one.model_dump(mode="json") for name, one in chosen.items()}
+    provenance.record(run, "scoreboard", recorded, inputs, evaluation.seed)
+    runs.write_json(run / SCOREBOARD, scoreboard)
+    return scoreboard
+
+
+def make_exam(entry: Entry, seeds: tuple[int, ...], folds: Any) -> Exam:
+    """The exam over the entry's cases: features of every level that a model may be shown."""
+    levels = (InformationLevel.PAIR, InformationLevel.TIMELINE, InformationLevel.READER)
+    features = {level: feature_table(entry.cases, entry.courses, level) for level in levels}
+    return Exam(entry.cases, seeds, folds, features)
+
+
+def _examined(models: tuple[Model, ...], exam: Exam, run: Path, progress: Progress) -> list[Contender]:
+    answers = examine(models, exam, run, progress)
+    return [
+        Contender(
+            model.name, model.title, "model", model.level, model.knew, answers[model.name], _calls(model.name), {}
+        )
+        for model in models
+    ]
+
+
+def _rivals(evidence: Evidence) -> tuple[list[Contender], list[dict[str, str]]]:
+    shown, unavailable = [], []
+    for rival in (*RIVALS, *FURTHER_RIVALS):
+        answer = predict(rival, evidence)
+        if isinstance(answer, Unavailable):
+            unavailable.append({"name": rival.name, "title": rival.title, "reason": answer.reason})
+        else:
+            shown.append(_contender(rival, *answer))
+    return shown, unavailable
+
+
+def _contender(rival: Rival, predictions: Any, counts: dict[str, int]) -> Contender:
+    return Contender(rival.name, rival.title, "rival", rival.level, rival.knew, predictions, _calls(rival.name), counts)
+
+
+def _calls(name: str) -> str:
+    return f"calls_{name}.csv"
+
+
+def _write(run: Path, scoreboard: dict[str, Any], told: Callable[[str], None]) -> None:
+    runs.write_csv(run / _TABLE, scoreboard_table(scoreboard))
+    figures = draw_figures(scoreboard)
+    for name, drawing in figures.items():
+        runs.write_bytes(run / runs.FIGURES / name, drawing)
+    runs.write_text(run / PAGE, render_page(scoreboard, figures))
+    told("figures and page")
+
+
+def _counter(progress: Progress, total: int) -> Callable[[str], None]:
+    done = 0
+
+    def told(what: str) -> None:
+        nonlocal done
+        done += 1
+        progress(done, total, what)
+
+    return told

@@ -1,0 +1,150 @@
+"""The scoreboard as one page that opens offline. Nothing is computed here: numbers become text and drawings."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import jinja2
+
+from ranoscope import __version__
+from ranoscope.domain import InformationLevel
+from ranoscope.evaluation.figures import draw_calibration, draw_confusion, draw_recall, draw_scoreboard
+from ranoscope.evaluation.scores import BALANCED_ACCURACY, FIRST_PROGRESSION_AUC
+
+_COLUMNS = (
+    (BALANCED_ACCURACY, "Balanced accuracy"), (FIRST_PROGRESSION_AUC, "1st-PD AUC"), ("recall_CR", "CR"),
+    ("recall_PR", "PR"), ("recall_SD", "SD"), ("recall_PD", "PD"), ("macro_f1", "Macro-F1"),
+    ("quadratic_kappa", "Kappa"), ("pd_auc", "PD AUC"), ("accuracy", "Accuracy"), ("ece", "ECE"), ("brier", "Brier"),
+)  # fmt: skip
+_PERCENT = {BALANCED_ACCURACY, "accuracy", "recall_CR", "recall_PR", "recall_SD", "recall_PD"}
+
+
+def draw_figures(scoreboard: dict[str, Any]) -> dict[str, bytes]:
+    """SVG by file name: everybody's balanced accuracy; recall, confusion, calibration of each level's first model."""
+    best = best_models(scoreboard)
+    rivals = [one for one in scoreboard["contenders"] if one["kind"] == "rival"]
+    figures = {
+        "scoreboard.svg": draw_scoreboard(scoreboard),
+        "recall.svg": draw_recall({**scoreboard, "contenders": [*best, *rivals]}),
+    }
+    for model in best:
+        figures[f"confusion_{model['name']}.svg"] = draw_confusion({**scoreboard, "contenders": [model]})
+        figures[f"calibration_{model['name']}.svg"] = draw_calibration({**scoreboard, "contenders": [model]})
+    return figures
+
+
+def best_models(scoreboard: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first model of each level, in the order of the levels: models are listed with the one to use first."""
+    models = [one for one in scoreboard["contenders"] if one["kind"] == "model"]
+    first = {level: next((one for one in models if one["level"] == level), None) for level in InformationLevel}
+    return [model for model in first.values() if model is not None]
+
+
+def render_page(scoreboard: dict[str, Any], figures: dict[str, bytes]) -> str:
+    """The page as HTML, with style, script and drawings inside.
+
+    Args:
+        scoreboard: content of scoreboard.json.
+        figures: what ``draw_figures`` returned.
+    """
+    loader = jinja2.PackageLoader("ranoscope.scoreboard", "page")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("scoreboard.html.j2").render(
+        version=__version__,
+        board=scoreboard,
+        coverage=f"{100 * scoreboard['protocol']['coverage']:g} %",
+        classes=", ".join(f"{name} {count}" for name, count in scoreboard["cohort"]["cases_per_response"].items()),
+        levels=[(str(level), level.sentence) for level in InformationLevel],
+        columns=[title for _, title in _COLUMNS],
+        rows=[_row(one) for one in scoreboard["contenders"]],
+        tiles=[_tile(scoreboard, one) for one in best_models(scoreboard)],
+        differences=[_difference(scoreboard, one) for one in scoreboard["comparisons"]],
+        figures={name: _inline(drawing) for name, drawing in figures.items()},
+        metrics=scoreboard["metrics"],
+        css=_page_file("scoreboard.css"),
+        script=_page_file("scoreboard.js"),
+    )
+
+
+def _row(contender: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "title": contender["title"],
+        "knew": contender["knew"],
+        "level": contender["level"],
+        "kind": contender["kind"],
+        "counts": "; ".join(f"{name}: {count}" for name, count in contender["counts"].items() if count),
+        "cells": [_cell(name, contender["metrics"][name]) for name, _ in _COLUMNS],
+    }
+
+
+def _cell(metric: str, found: dict[str, Any]) -> dict[str, Any]:
+    if found["estimate"] is None:
+        return {"sort": -1, "value": "–", "interval": "", "reason": found["reason"]}
+    percent = metric in _PERCENT
+    interval = ""
+    if found["low"] is not None:
+        interval = (
+            f"{100 * found['low']:.0f}–{100 * found['high']:.0f}"
+            if percent
+            else f"{found['low']:.2f}–{found['high']:.2f}"
+        )
+    value = f"{100 * found['estimate']:.1f}" if percent else f"{found['estimate']:.3f}"
+    return {"sort": found["estimate"], "value": value, "interval": interval, "reason": found["reason"]}
+
+
+def _tile(scoreboard: dict[str, Any], model: dict[str, Any]) -> dict[str, str]:
+    """A level's model beside the strongest rival that knew no more than it."""
+    allowed = [one for one in scoreboard["comparisons"] if one["model"] == model["name"] and one["same_level"]]
+    found = model["metrics"][BALANCED_ACCURACY]
+    # The strongest rival is the one that leaves the model the smallest lead.
+    hardest = min(allowed, key=lambda one: one["differences"][BALANCED_ACCURACY]["estimate"] or 0.0, default=None)
+    note = "No rival of this level."
+    if hardest is not None:
+        change = hardest["differences"][BALANCED_ACCURACY]
+        note = f"{_points(change)} over {hardest['rival_title'].lower()}, its strongest rival"
+    return {
+        "level": model["level"],
+        "name": model["title"],
+        "big": "–" if found["estimate"] is None else f"{100 * found['estimate']:.1f} %",
+        "interval": _cell(BALANCED_ACCURACY, found)["interval"],
+        "first": _cell(FIRST_PROGRESSION_AUC, model["metrics"][FIRST_PROGRESSION_AUC])["value"],
+        "note": note,
+    }
+
+
+def _difference(scoreboard: dict[str, Any], comparison: dict[str, Any]) -> dict[str, Any]:
+    titles = {one["name"]: one for one in scoreboard["contenders"]}
+    model = titles[comparison["model"]]
+    change, first = (comparison["differences"][name] for name in (BALANCED_ACCURACY, FIRST_PROGRESSION_AUC))
+    better = change["better"]
+    return {
+        "model": model["title"],
+        "level": model["level"],
+        "rival": comparison["rival_title"],
+        "same_level": comparison["same_level"],
+        "points": _points(change),
+        "sort": change["estimate"] if change["estimate"] is not None else -1,
+        "clear": change["low"] is not None and change["low"] > 0,
+        "better": "–" if better is None else f"{100 * better:.1f} %",
+        "first": "–" if first["estimate"] is None else f"{first['estimate']:+.3f}".replace("-", "−"),
+    }
+
+
+def _points(change: dict[str, Any]) -> str:
+    if change["estimate"] is None:
+        return "–"
+    between = "" if change["low"] is None else f" ({100 * change['low']:+.1f} to {100 * change['high']:+.1f})"
+    return f"{100 * change['estimate']:+.1f} points{between}".replace("-", "−")
+
+
+def _page_file(name: str) -> str:
+    return resources.files("ranoscope.scoreboard").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _inline(drawing: bytes) -> str:
+    """The drawing without its XML prologue, which HTML does not allow inside a page."""
+    text = drawing.decode("utf-8")
+    return text[text.index("<svg") :]
