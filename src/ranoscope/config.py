@@ -126,7 +126,11 @@ NetworkSettings = Annotated[DenseNetSettings | ChangeAwareSettings, Field(discri
 
 
 class TrainingSettings(Settings):
-    """How one fold is trained. ``learning_rate`` is the peak of one cycle (AdamW)."""
+    """How one fold is trained. ``learning_rate`` is the peak of one cycle (AdamW).
+
+    ``weight_averaging``: share of a running average of the weights that each step keeps; the average is what is judged
+    and kept, steadier than any one step where cases are few. 0 = no average.
+    """
 
     epochs: Annotated[int, Field(gt=0)] = 100
     batch_size: Annotated[int, Field(gt=0)] = 4
@@ -135,6 +139,7 @@ class TrainingSettings(Settings):
     schedule: Literal["one_cycle", "constant"] = "one_cycle"
     class_weighted_loss: bool = True
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience_epochs: Annotated[int, Field(gt=0)] = 20
     inner_validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.2
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"

@@ -83,7 +83,7 @@ class _Diary(Callback):
         best = _best_weights(self.folder, self.history)
         if trainer.is_global_zero:
             if best != before:
-                save_weights(best, pl_module.network)  # type: ignore[arg-type]
+                save_weights(best, pl_module.judged)  # type: ignore[arg-type]
                 for older in set(self.folder.glob("best-*")) - {best, before}:
                     older.unlink()
             self.told(trainer.current_epoch + 1, f"inner loss {losses['inner_loss']:.3f}")

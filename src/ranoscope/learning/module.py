@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassRecall
 
@@ -29,21 +30,39 @@ def class_weights(cases: list[Case]) -> Tensor:
 
 
 class ResponseModule(L.LightningModule):
-    """Trains a pair network with (weighted) cross-entropy and AdamW; logs the inner set's scores."""
+    """Trains a pair network with (weighted) cross-entropy and AdamW; logs the inner set's scores.
+
+    With ``settings.weight_averaging`` the network that is judged, and kept, is not the one being trained but a running
+    average of its weights.
+    """
 
     def __init__(self, network: PairNetwork, settings: TrainingSettings, weights: Tensor | None) -> None:
         super().__init__()
         self.network = network
+        self.average: AveragedModel | None = None
+        if settings.weight_averaging > 0:
+            keep = get_ema_multi_avg_fn(settings.weight_averaging)
+            self.average = AveragedModel(network, multi_avg_fn=keep, use_buffers=True).requires_grad_(False)
         self.settings = settings
         self.register_buffer("weights", weights, persistent=False)
         # A NaN counts as infinite: left out, as is the default, it would go unseen; "disable" ignores the weights.
         self.inner_loss = MeanMetric(nan_strategy=math.inf)
         self.inner_recall = MulticlassRecall(num_classes=len(RESPONSES), average="macro")
 
+    @property
+    def judged(self) -> PairNetwork:
+        """The network that the inner set judges and the fold keeps."""
+        return self.network if self.average is None else cast(PairNetwork, self.average.module)
+
     def forward(self, pair: Tensor) -> Tensor:
         """Logits (batch, 4) of pairs (batch, study, sequence, i, j, k)."""
         logits: Tensor = self.network(pair)
         return logits
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Take the step just made into the average."""
+        if self.average is not None:
+            self.average.update_parameters(self.network)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Loss of one training batch."""
@@ -56,7 +75,7 @@ class ResponseModule(L.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Loss and recall of the inner validation set (training patients), the loss as if it were one batch."""
         pairs, targets = batch
-        logits = self(pairs).float()
+        logits = self.judged(pairs).float()
         weights = self._weights()
         losses = F.cross_entropy(logits, targets, reduction="none")
         self.inner_loss.update(losses, torch.ones_like(losses) if weights is None else weights[targets])
@@ -67,7 +86,9 @@ class ResponseModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW over every parameter; one cycle to the peak rate and down to zero, or a constant rate."""
         settings = self.settings
-        optimiser = torch.optim.AdamW(self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
         if settings.schedule == "constant":
             return optimiser
         cycle = torch.optim.lr_scheduler.OneCycleLR(

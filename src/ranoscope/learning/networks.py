@@ -28,6 +28,9 @@ _DENSE_BLOCKS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 264: (6, 12, 64, 48
 # Amounts below this are as good as none; it keeps the logarithm of an absent finding finite.
 _LEAST_AMOUNT = 1e-3
 _COMPARISONS = 7
+# Findings begin as absent nearly everywhere, so that from the first step on only what stands out (features have unit
+# variance) adds to an amount; begun at 0, half the brain counts and training stays on a plateau for many epochs.
+_ABSENT = -2.0
 
 
 class PairNetwork(nn.Module):
@@ -71,6 +74,7 @@ class Evidence(nn.Module):
     def __init__(self, channels: int, findings: int) -> None:
         super().__init__()
         self.findings = nn.Conv3d(channels, findings, kernel_size=1)
+        nn.init.constant_(self.findings.get_parameter("bias"), _ABSENT)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (batch, 2 * findings, i, j, k) from features (2 * batch, channels, i, j, k), prior studies first."""
@@ -102,16 +106,14 @@ class ChangeAwareNetwork(PairNetwork):
         # Full sight at half the grid's resolution; halved once more for the last scale.
         strides = [2, *[1] * (len(settings.widths) - 2), 2]
         self.stages = nn.ModuleList(
-            ResidualUnit(
-                3, before, after, strides=stride, norm="INSTANCE", act="LEAKYRELU", subunits=1 + (depth > 0)
-            )
+            ResidualUnit(3, before, after, strides=stride, norm="INSTANCE", act="LEAKYRELU", subunits=1 + (depth > 0))
             for depth, ((before, after), stride) in enumerate(zip(pairwise(widths), strides, strict=True))
         )
         self.evidence = nn.ModuleList(Evidence(width, settings.findings) for width in settings.widths[-2:])
         compared = 2 * _COMPARISONS * settings.findings
         self.head = nn.Sequential(
-            nn.LayerNorm(compared), nn.Dropout(settings.dropout), nn.Linear(compared, 64), nn.PReLU(),
-            nn.Dropout(settings.dropout), nn.Linear(64, len(RESPONSES)),
+            nn.Dropout(settings.dropout), nn.Linear(compared, 64), nn.PReLU(), nn.Dropout(settings.dropout),
+            nn.Linear(64, len(RESPONSES)),
         )  # fmt: skip
         self.saliency_layers = {"coarse": "evidence.1", "finer": "evidence.0"}
 
