@@ -202,7 +202,7 @@ def read_folds(run: Path) -> pd.DataFrame:
         RunError: there are no folds yet, or they are marked as cut by another protocol than by patient.
     """
     table = runs.read_csv(run / runs.FOLDS, "ranoscope crossval", FOLD_COLUMNS)
-    other = set(table.get(PROTOCOL_COLUMN, ())) - {str(FoldProtocol.PATIENT)}
+    other = set(table.get(PROTOCOL_COLUMN, ())) - {"", str(FoldProtocol.PATIENT)}
     if other:
         raise RunError(
             problem(
