@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import pandas as pd
@@ -86,6 +87,16 @@ def make_courses(studies: pd.DataFrame, patients: pd.DataFrame, volumes: Volumes
         name: Course(tuple(sorted(found)), ratings.get(name, {}), measured.get(name, {}), people.get(name, {}))
         for name, found in visits.items()
     }
+
+
+def enhancing_source(courses: dict[str, Course]) -> str | None:
+    """The column of enhancing volumes that is known in most studies, the first by name of equals; None without any.
+
+    It is the one the volume rules are applied to.
+    """
+    known = Counter(name for one in courses.values() for values in one.volumes.values() for name in values)
+    enhancing = sorted(name for name in known if name.endswith("_enhancing_mm3"))
+    return max(enhancing, key=lambda name: known[name], default=None)
 
 
 def _rating(text: str) -> Rating:

@@ -12,9 +12,9 @@ from ranoscope import provenance
 from ranoscope.cohort.files import read_cases, read_patients, read_studies, write_cohort
 from ranoscope.cohort.pairing import Cohort, build_cohort
 from ranoscope.config import CohortSettings
-from ranoscope.domain import Case, StudyKey, Visit
+from ranoscope.domain import RESPONSES, Case, StudyKey, Visit
 from ranoscope.errors import RunError, problem
-from ranoscope.scoreboard.courses import Course, make_courses
+from ranoscope.scoreboard.courses import Course, enhancing_source, make_courses
 from ranoscope.scoreboard.radiomics import read_download
 from ranoscope.scoreboard.volumes import MeasuredVolumes, check_units, merge, read_volumes_table
 
@@ -72,20 +72,7 @@ def gather(tables: Path, volumes: Path | None, run: Path, settings: CohortSettin
     if strangers:
         notes.append(f"Volumes of {len(strangers)} patients without ratings stay out: {', '.join(strangers)}.")
     courses = make_courses(read_studies(run), read_patients(run), measured.volumes)
-    return Entry(cases, courses, _studies(courses, measured), _coverage(cases, measured), notes)
-
-
-def preferred_source(measured: MeasuredVolumes) -> str | None:
-    """The column of enhancing volumes that is known in most studies, the first by name of equals.
-
-    It is the one the volume rules are applied to; None without any.
-    """
-    counts = {
-        name: sum(name in values for values in measured.volumes.values())
-        for name in measured.columns
-        if name.endswith("_enhancing_mm3")
-    }
-    return max(counts, key=lambda name: counts[name]) if counts else None
+    return Entry(cases, courses, _studies(courses), _coverage(cases, measured), notes)
 
 
 def _without_unmeasured(cohort: Cohort, measured: MeasuredVolumes) -> Cohort:
@@ -103,14 +90,14 @@ def _without_unmeasured(cohort: Cohort, measured: MeasuredVolumes) -> Cohort:
         "steps": [*steps, step],
         "kept": len(left),
         "kept_patients": int(left["patient"].nunique()),
-        "kept_per_response": left["response"].value_counts().to_dict(),
-        "patients_per_response": left.groupby("response")["patient"].nunique().to_dict(),
+        "kept_per_response": {str(r): int((left["response"] == r).sum()) for r in RESPONSES},
+        "patients_per_response": {str(r): int(left.loc[left["response"] == r, "patient"].nunique()) for r in RESPONSES},
     }
     return replace(cohort, table=table, flow=flow)
 
 
-def _studies(courses: dict[str, Course], measured: MeasuredVolumes) -> pd.DataFrame:
-    source = preferred_source(measured)
+def _studies(courses: dict[str, Course]) -> pd.DataFrame:
+    source = enhancing_source(courses)
     rows = [
         {
             "patient": patient,

@@ -27,7 +27,7 @@ _TABLE = "scoreboard.csv"
 
 def make_scoreboard(
     tables: Path, volumes: Path | None, run: Path, folds: FoldSettings, evaluation: EvaluationSettings,
-    progress: Progress, models: tuple[Model, ...] = MODELS,
+    progress: Progress, models: tuple[Model, ...] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Examine everybody and write the scoreboard; finished parts of an earlier attempt are kept.
 
@@ -41,7 +41,7 @@ def make_scoreboard(
         folds: number of folds, and one set of folds per seed.
         evaluation: bootstrap and coverage.
         progress: told (done, total, what) after every step.
-        models: whom to examine besides the rivals.
+        models: whom to examine besides the rivals; ``MODELS`` where None.
 
     Returns:
         The content of scoreboard.json.
@@ -57,7 +57,7 @@ def make_scoreboard(
     drawn = assign_folds(list(entry.cases), folds)
     write_folds(run, drawn)
     exam = make_exam(entry, *fold_matrix(entry.cases, drawn))
-    contenders = [*_examined(models, exam, run, progress)]
+    contenders = [*_examined(MODELS if models is None else models, exam, run, progress)]
     rivals, unavailable = _rivals(Evidence(exam.cases, exam.seeds, exam.folds, entry.studies))
     contenders += rivals
     for contender in contenders:

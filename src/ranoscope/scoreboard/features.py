@@ -8,15 +8,17 @@ and no rating below the level ``reader``: operations (Pre-Op, Post-Op) are event
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ranoscope.domain import RESPONSES, Case, InformationLevel, Response, Visit, VisitState
-from ranoscope.scoreboard.courses import Course
+from ranoscope.evaluation.volumes import volume_response
+from ranoscope.scoreboard.courses import Course, enhancing_source
 
 Features = dict[str, float]
-_Maker = Callable[[Case, Course, list[str]], Features]
+_Maker = Callable[[Case, Course, "Signals"], Features]
 
 # The mean of all segmenters that measured a study, taken over log volumes: less noisy than any one of them.
 CONSENSUS = "enhancing"
@@ -30,14 +32,22 @@ _NOISE_SPREAD = (0.366, 0.148, 0.053, 0.028, 0.015)
 # p10 to p90 of a normal distribution is 2.563 standard deviations.
 _SPREAD_IN_SD = 2.563
 _NO_ENHANCEMENT_MM3 = 1.0
+# LUMIERE's weeks count from the first MRI, which is pre-operative; the post-operative one follows within three weeks.
+_FIRST_WEEKS = 3
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Which volumes are looked at: ``names``, and the one column of enhancing volumes the volume rule is applied to."""
+
+    names: list[str]
+    rule: str | None
 
 
 def feature_table(cases: tuple[Case, ...], courses: dict[str, Course], level: InformationLevel) -> pd.DataFrame:
     """One row per case in the given order, one column per feature; a level holds the features of those below it."""
-    signals = [
-        CONSENSUS,
-        *sorted({name for one in courses.values() for found in one.volumes.values() for name in found}),
-    ]
+    columns = sorted({name for one in courses.values() for found in one.volumes.values() for name in found})
+    signals = Signals([CONSENSUS, *columns], enhancing_source(courses))
     rows = []
     for case in cases:
         row: Features = {}
@@ -58,15 +68,18 @@ def noise_sd(volume: float) -> float:
     return float(max(spread * volume / _SPREAD_IN_SD, NOISE_FLOOR_MM3 / 4))
 
 
-def pair_features(case: Case, course: Course, signals: list[str]) -> Features:
+def pair_features(case: Case, course: Course, signals: Signals) -> Features:
     """Two studies, the interval and the week of the current one, and who the patient is."""
     row: Features = {
         "weeks_between": float(case.weeks_between),
         "week": float(case.current.week),
         "log_week": float(np.log1p(case.current.week)),
+        "prior_week": float(case.prior.week),
+        "log_prior_week": float(np.log1p(case.prior.week)),
+        "prior_in_first_weeks": float(case.prior.week <= _FIRST_WEEKS),
         **_person(course.person),
     }
-    for name in signals:
+    for name in signals.names:
         prior, now = _signal(course, case.prior, name), _signal(course, case.current, name)
         row |= {
             f"{name}_now": log_volume(now),
@@ -79,7 +92,7 @@ def pair_features(case: Case, course: Course, signals: list[str]) -> Features:
     return row
 
 
-def timeline_features(case: Case, course: Course, signals: list[str]) -> Features:
+def timeline_features(case: Case, course: Course, signals: Signals) -> Features:
     """All earlier studies since the operation: nadir, baseline and peak, how long, how fast, how often operated on."""
     epoch, surgeries = course.since_surgery(case.current), course.surgeries(case.current)
     earlier = epoch[:-1]
@@ -91,12 +104,14 @@ def timeline_features(case: Case, course: Course, signals: list[str]) -> Feature
         "studies_since_surgery": float(len(earlier)),
         "studies": float(len(course.until(case.current)) - 1),
     }
-    for name in signals:
+    for name in signals.names:
         row |= _against_the_past(name, course, earlier, case.current)
+    if signals.rule is not None:
+        row |= _rule(signals.rule, course, earlier, case.current)
     return row
 
 
-def reader_features(case: Case, course: Course, signals: list[str]) -> Features:
+def reader_features(case: Case, course: Course, signals: Signals) -> Features:
     """The expert's earlier ratings: the last one and for how long, how often each, and the volume since then."""
     past = course.responses_before(case.current)
     at_prior = course.ratings.get(case.prior)
@@ -110,7 +125,7 @@ def reader_features(case: Case, course: Course, signals: list[str]) -> Features:
     run = _run_length(past)
     row["run_length"] = float(run)
     start = past[-run][0] if run else None
-    for name in signals:
+    for name in signals.names:
         now = _signal(course, case.current, name)
         then = _signal(course, start, name) if start else np.nan
         row[f"{name}_change_since_run_began"] = log_volume(now) - log_volume(then)
@@ -175,6 +190,18 @@ def _against_the_past(name: str, course: Course, earlier: tuple[Visit, ...], cur
         f"{name}_weeks_since_nadir": np.nan if at_nadir is None else float(current.week - at_nadir),
         f"{name}_slope": _slope(points),
     }
+
+
+def _rule(name: str, course: Course, earlier: tuple[Visit, ...], current: Visit) -> Features:
+    """What the volume rule would call, one feature per response; all 0 where it cannot be applied.
+
+    The rule knows what a small cohort cannot teach: that nothing left after something is CR, that growth is judged
+    against the nadir. The model learns when to believe it.
+    """
+    now = _signal(course, current, name)
+    known = [value for value in (_signal(course, one, name) for one in earlier) if not np.isnan(value)]
+    call = None if np.isnan(now) or not known else volume_response(known[0], min(known), now)
+    return {f"rule_says_{response}": float(call is response) for response in RESPONSES}
 
 
 def _slope(points: list[tuple[Visit, float]]) -> float:

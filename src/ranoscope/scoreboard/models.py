@@ -1,13 +1,14 @@
 """The measured-change models: what each is shown, how it is made, and how training cases are weighted.
 
-All are fixed before a fold is opened: no threshold, penalty or choice of features is tuned on anything. What was tried
-on the way to these settings, and on which other folds, is listed in docs/scoreboard.md.
+A model's settings are fixed before a fold is opened, or chosen inside the training patients of each fold. What was
+tried on the way to the fixed ones, and on which other folds, is listed in docs/scoreboard.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -22,52 +23,40 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from ranoscope.domain import RESPONSES, InformationLevel
 from ranoscope.evaluation.predictions import FloatArray, IntArray
 
-_PENALTY_C = 0.003
-_TREES, _LEAF = 300, 12
-# To what power a patient's number of cases of a class is discounted, see `case_weights`.
-_DISCOUNT = 0.5
-# How much less than the other features the expert's rating of the prior study is shrunk: it is known without error.
-_RATING_SCALE = 3.0
-_LEVEL_NAMES = {
-    InformationLevel.PAIR: "two studies",
-    InformationLevel.TIMELINE: "timeline",
-    InformationLevel.READER: "timeline and ratings",
-}
-_KNEW = {
-    InformationLevel.PAIR: (
-        "Knew the measured volumes of the two studies, the weeks between them and since the first, age, sex, IDH and "
-        "MGMT"
-    ),
-    InformationLevel.TIMELINE: (
-        "Knew the measured volumes of every study so far, their weeks, when the patient was operated on, age, sex, IDH "
-        "and MGMT"
-    ),
-    InformationLevel.READER: (
-        "Knew all that, the volumes of every study so far, and every earlier rating of the expert"
-    ),
-}
+_TREES = 300
+# How much less than the other features these are shrunk: the expert's rating of the prior study is known without error,
+# and the volume rule's call is what the ratings are meant to follow.
+_RATING_SCALE, _RULE_SCALE = 3.0, 2.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a model.
+
+    ``members``: ``logistic``, ``trees`` or both, whose probabilities are then averaged. ``penalty_c``: inverse strength
+    of the logistic regression's penalty. ``leaf``: least cases in a tree's leaf. ``discount``: see ``case_weights``.
+    """
+
+    members: tuple[str, ...]
+    penalty_c: float
+    leaf: int
+    discount: float
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the scoreboard.
-
-    ``members``: makers of unfitted classifiers whose probabilities are averaged; ``discount``: see ``case_weights``.
-    """
+    """A model of the scoreboard. Of several ``candidates`` the best is chosen inside each fold's training patients."""
 
     name: str
     title: str
     level: InformationLevel
     knew: str
-    members: tuple[Callable[[int], Pipeline], ...]
-    discount: float
+    candidates: tuple[Settings, ...]
 
     def recipe(self) -> str:
         """All that decides the model's answers besides the features, as text: other text, other model."""
-        makers = ", ".join(make.__name__ for make in self.members)
-        return (
-            f"{makers}; {self.discount, _PENALTY_C, _TREES, _LEAF, _RATING_SCALE}; scikit-learn {sklearn.__version__}"
-        )
+        constants = (_TREES, _RATING_SCALE, _RULE_SCALE, sklearn.__version__)
+        return f"{[astuple(one) for one in self.candidates]} {constants}"
 
 
 def case_weights(truth: IntArray, patients: tuple[str, ...], discount: float) -> FloatArray:
@@ -91,14 +80,15 @@ def case_weights(truth: IntArray, patients: tuple[str, ...], discount: float) ->
 
 
 def fit_predict(
-    model: Model, training: pd.DataFrame, truth: IntArray, patients: tuple[str, ...], test: pd.DataFrame, seed: int
-) -> FloatArray:
+    settings: Settings, training: pd.DataFrame, truth: IntArray, patients: tuple[str, ...], test: pd.DataFrame,
+    seed: int,
+) -> FloatArray:  # fmt: skip
     """Probabilities of the test rows, shape (n, 4), as if every class were equally frequent.
 
     A class that the training cases lack gets probability 0; a single class gets 1.
 
     Args:
-        model: what to fit.
+        settings: what to fit.
         training: features of the training cases.
         truth: their class index.
         patients: their patients.
@@ -110,27 +100,43 @@ def fit_predict(
     if len(classes) == 1:
         answers[:, classes] = 1.0
         return answers
-    weights = case_weights(truth, patients, model.discount)
-    for make in model.members:
-        pipeline = make(seed)
+    weights = case_weights(truth, patients, settings.discount)
+    for member in settings.members:
+        pipeline = _MAKERS[member](settings, seed)
         pipeline.fit(training, truth, **{f"{pipeline.steps[-1][0]}__sample_weight": weights})
-        answers[:, classes] += pipeline.predict_proba(test) / len(model.members)
+        answers[:, classes] += pipeline.predict_proba(test) / len(settings.members)
     return answers
 
 
-def make_logistic(seed: int) -> Pipeline:
-    """Multinomial logistic regression, strongly shrunk; unknown values take the median and are marked as unknown."""
-    scale_up = FunctionTransformer(_scale_up)
+def at_prevalence(answers: FloatArray, truth: IntArray) -> FloatArray:
+    """Probabilities at the frequency of the classes among the training cases (Bayes' rule), shape (n, 4).
+
+    Args:
+        answers: probabilities as if every class were equally frequent, shape (n, 4).
+        truth: class index of the training cases.
+    """
+    joint = answers * np.bincount(truth, minlength=len(RESPONSES))
+    probabilities: FloatArray = joint / joint.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def _make_logistic(settings: Settings, seed: int) -> Pipeline:
+    """Multinomial logistic regression; unknown values take the median and are marked as unknown."""
     prepare = make_column_transformer(
-        (make_pipeline(_known(), StandardScaler(), scale_up), make_column_selector("^prior_rated_")),
-        remainder=make_pipeline(_known(), StandardScaler()),
+        (_standard(_RATING_SCALE), make_column_selector("^prior_rated_")),
+        (_standard(_RULE_SCALE), make_column_selector("^rule_says_")),
+        remainder=_standard(1.0),
     )
-    return make_pipeline(prepare, LogisticRegression(C=_PENALTY_C, max_iter=2000, random_state=seed))
+    return make_pipeline(prepare, LogisticRegression(C=settings.penalty_c, max_iter=2000, random_state=seed))
 
 
-def make_trees(seed: int) -> Pipeline:
-    """Extremely randomised trees with leaves of 12 cases and more (Geurts 2006)."""
-    return make_pipeline(_known(), ExtraTreesClassifier(_TREES, min_samples_leaf=_LEAF, random_state=seed))
+def _make_trees(settings: Settings, seed: int) -> Pipeline:
+    """Extremely randomised trees (Geurts 2006)."""
+    trees = ExtraTreesClassifier(_TREES, min_samples_leaf=settings.leaf, random_state=seed)
+    return make_pipeline(_known(), trees)
+
+
+_MAKERS: dict[str, Callable[[Settings, int], Pipeline]] = {"logistic": _make_logistic, "trees": _make_trees}
 
 
 def _known() -> SimpleImputer:
@@ -138,25 +144,53 @@ def _known() -> SimpleImputer:
     return SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
 
 
-def _scale_up(values: FloatArray) -> FloatArray:
-    return values * _RATING_SCALE
+def _standard(scale: float) -> Pipeline:
+    """Standard deviation ``scale``: under one penalty, what is spread wider is shrunk less."""
+    return make_pipeline(_known(), StandardScaler(), FunctionTransformer(_multiply, kw_args={"by": scale}))
 
 
-_KINDS: dict[str, tuple[str, str, tuple[Callable[[int], Pipeline], ...]]] = {
-    "average": ("Average", "the mean of the two models below", (make_logistic, make_trees)),
-    "logistic": ("Logistic regression", "strongly shrunk logistic regression", (make_logistic,)),
-    "trees": ("Randomised trees", "extremely randomised trees", (make_trees,)),
+def _multiply(values: FloatArray, by: float) -> FloatArray:
+    return values * by
+
+
+_LEVELS = {
+    InformationLevel.PAIR: (
+        "two studies",
+        "Knew the measured volumes of the two studies, the weeks between them and since the first, age, sex, IDH and "
+        "MGMT",
+        1.0,
+    ),
+    InformationLevel.TIMELINE: (
+        "timeline",
+        "Knew the measured volumes of every study so far, their weeks, when the patient was operated on, age, sex, IDH "
+        "and MGMT",
+        0.5,
+    ),
+    InformationLevel.READER: (
+        "timeline and ratings",
+        "Knew the measured volumes of every study so far, their weeks and operations, age, sex, IDH and MGMT, and "
+        "every earlier rating of the expert",
+        0.5,
+    ),
 }
+_PENALTY_C, _LEAF = 0.003, 12
+_CHOICE = tuple(Settings(("logistic",), c, _LEAF, d) for c, d in product((0.001, 0.003, 0.01, 0.03), (0.0, 0.5, 1.0)))
 
-MODELS: tuple[Model, ...] = tuple(
-    Model(
-        name=f"{level}_{kind}",
-        title=f"{title}, {level_name}",
-        level=level,
-        knew=f"{_KNEW[level]}; {how}.",
-        members=members,
-        discount=_DISCOUNT,
-    )
-    for level, level_name in _LEVEL_NAMES.items()
-    for kind, (title, how, members) in _KINDS.items()
-)
+
+def _models(level: InformationLevel) -> list[Model]:
+    of_level, knew, discount = _LEVELS[level]
+    kinds = {
+        "average": ("Average", "mean of a logistic regression and randomised trees", ("logistic", "trees")),
+        "logistic": ("Logistic regression", "strongly shrunk logistic regression", ("logistic",)),
+        "trees": ("Randomised trees", "extremely randomised trees", ("trees",)),
+    }
+    fixed = [
+        Model(f"{level}_{kind}", f"{title}, {of_level}", level, f"{knew}; {how}.",
+              (Settings(members, _PENALTY_C, _LEAF, discount),))
+        for kind, (title, how, members) in kinds.items()
+    ]  # fmt: skip
+    how = "logistic regression, penalty and weights chosen inside each fold's training patients"
+    return [*fixed, Model(f"{level}_nested", f"Nested choice, {of_level}", level, f"{knew}; {how}.", _CHOICE)]
+
+
+MODELS: tuple[Model, ...] = tuple(model for level in _LEVELS for model in _models(level))

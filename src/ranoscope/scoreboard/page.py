@@ -15,7 +15,7 @@ from ranoscope.evaluation.scores import BALANCED_ACCURACY, FIRST_PROGRESSION_AUC
 _COLUMNS = (
     (BALANCED_ACCURACY, "Balanced accuracy"), (FIRST_PROGRESSION_AUC, "1st-PD AUC"), ("recall_CR", "CR"),
     ("recall_PR", "PR"), ("recall_SD", "SD"), ("recall_PD", "PD"), ("macro_f1", "Macro-F1"),
-    ("quadratic_kappa", "Kappa"), ("pd_auc", "PD AUC"), ("accuracy", "Accuracy"), ("ece", "ECE"), ("brier", "Brier"),
+    ("quadratic_kappa", "Kappa"), ("pd_auc", "PD AUC"), ("ece", "ECE"), ("brier", "Brier"),
 )  # fmt: skip
 _PERCENT = {BALANCED_ACCURACY, "accuracy", "recall_CR", "recall_PR", "recall_SD", "recall_PD"}
 

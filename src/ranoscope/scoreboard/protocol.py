@@ -15,17 +15,19 @@ import numpy as np
 import pandas as pd
 
 from ranoscope import runs
-from ranoscope.domain import RESPONSES, Case, InformationLevel
+from ranoscope.cohort.folds import assign_folds
+from ranoscope.config import FoldSettings
+from ranoscope.domain import RESPONSES, Case, InformationLevel, Response
 from ranoscope.evaluation.predictions import (
     PROBABILITY_COLUMNS,
-    FloatArray,
     IntArray,
     Predictions,
     write_predictions,
 )
-from ranoscope.scoreboard.models import Model, fit_predict
+from ranoscope.scoreboard.models import Model, Settings, at_prevalence, fit_predict
 
 PARTS = "parts"
+_INNER_FOLDS = 4
 Progress = Callable[[int, int, str], None]
 
 
@@ -74,33 +76,56 @@ def examine(models: tuple[Model, ...], exam: Exam, run: Path, progress: Progress
             if not path.is_file():
                 write_predictions(path, _of_seed(model, exam, place))
             # Read back, so that a resumed run and an uninterrupted one have the same rounding.
-            parts.append(runs.read_csv(path, "ranoscope scoreboard", PROBABILITY_COLUMNS))
+            parts.append(runs.read_csv(path, "ranoscope scoreboard", runs.CALL_COLUMNS))
             done += 1
             progress(done, total, f"{model.title}, seed {seed}")
         probabilities = np.stack([part[list(PROBABILITY_COLUMNS)].to_numpy(np.float64) for part in parts])
-        answers[model.name] = _predictions(exam, probabilities, slice(None))
+        calls = np.stack([[Response(call).class_index for call in part["call"]] for part in parts])
+        answers[model.name] = Predictions(exam.cases, exam.seeds, exam.folds, probabilities, calls)
     return answers
 
 
 def _of_seed(model: Model, exam: Exam, place: int) -> Predictions:
-    features, truth = exam.features[model.level], _truth(exam)
-    patients = np.array([case.patient for case in exam.cases])
-    probabilities = np.zeros((1, len(truth), len(RESPONSES)))
-    for fold in np.unique(exam.folds[place]):
-        test = exam.folds[place] == fold
-        probabilities[0, test] = fit_predict(
-            model, features[~test], truth[~test], tuple(patients[~test]), features[test], exam.seeds[place]
-        )
-    return _predictions(exam, probabilities, slice(place, place + 1))
+    """Calls weigh every class the same, as balanced accuracy does; probabilities are at the training prevalence."""
+    features, truth, seed, folds = exam.features[model.level], _truth(exam.cases), exam.seeds[place], exam.folds[place]
+    probabilities, calls = np.zeros((len(truth), len(RESPONSES))), np.zeros(len(truth), np.int64)
+    for fold in np.unique(folds):
+        test = folds == fold
+        training = tuple(case for case, out in zip(exam.cases, test, strict=True) if not out)
+        settings = choose(model.candidates, training, features[~test], seed)
+        patients = tuple(case.patient for case in training)
+        answers = fit_predict(settings, features[~test], truth[~test], patients, features[test], seed)
+        probabilities[test], calls[test] = at_prevalence(answers, truth[~test]), answers.argmax(axis=1)
+    return Predictions(exam.cases, (seed,), folds[None], probabilities[None], calls[None])
 
 
-def _predictions(exam: Exam, probabilities: FloatArray, which: slice) -> Predictions:
-    calls = probabilities.argmax(axis=2).astype(np.int64)
-    return Predictions(exam.cases, exam.seeds[which], exam.folds[which], probabilities, calls)
+def choose(candidates: tuple[Settings, ...], cases: tuple[Case, ...], features: pd.DataFrame, seed: int) -> Settings:
+    """The candidate with the best balanced accuracy in patient-level folds of these cases alone, the first of equals.
+
+    Args:
+        candidates: one or more settings.
+        cases: the training cases of a fold.
+        features: one row per case.
+        seed: of the inner folds.
+    """
+    if len(candidates) == 1:
+        return candidates[0]
+    count = min(_INNER_FOLDS, len({case.patient for case in cases}))
+    _, (folds,) = fold_matrix(cases, assign_folds(list(cases), FoldSettings(count=count, seeds=(seed,))))
+    truth, patients = _truth(cases), np.array([case.patient for case in cases])
+    scores = []
+    for settings in candidates:
+        calls = np.zeros(len(cases), np.int64)
+        for fold in np.unique(folds):
+            test = folds == fold
+            answers = fit_predict(settings, features[~test], truth[~test], tuple(patients[~test]), features[test], seed)
+            calls[test] = answers.argmax(axis=1)
+        scores.append(np.mean([(calls[truth == label] == label).mean() for label in np.unique(truth)]))
+    return candidates[int(np.argmax(scores))]
 
 
-def _truth(exam: Exam) -> IntArray:
-    return np.array([case.response.class_index for case in exam.cases], np.int64)
+def _truth(cases: tuple[Case, ...]) -> IntArray:
+    return np.array([case.response.class_index for case in cases], np.int64)
 
 
 def _fingerprint(model: Model, exam: Exam, place: int) -> str:

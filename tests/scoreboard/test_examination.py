@@ -1,0 +1,189 @@
+"""The whole command on a made-up cohort: files, page, bad input, and what the real tables give."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ranoscope.config import CohortSettings, EvaluationSettings, FoldSettings
+from ranoscope.errors import RunError, TableError
+from ranoscope.evaluation.predictions import read_predictions
+from ranoscope.evaluation.rivals import FURTHER_RIVALS, RIVALS, Evidence, predict
+from ranoscope.evaluation.scores import score
+from ranoscope.evaluation.weighting import whole_sample
+from ranoscope.scoreboard.entrants import NO_MEASURED_STUDY, gather
+from ranoscope.scoreboard.examination import make_scoreboard
+from ranoscope.scoreboard.models import MODELS
+
+from .conftest import RATINGS, write_cohort_tables
+
+LUMIERE = Path(__file__).parents[3] / "shared" / "data" / "lumiere_tables"
+LOGISTIC = tuple(model for model in MODELS if model.name.endswith("logistic"))
+FOLDS, EVALUATION = FoldSettings(count=3, seeds=(0, 1)), EvaluationSettings(bootstrap=100)
+RIVAL_NAMES = [rival.name for rival in (*RIVALS, *FURTHER_RIVALS)]
+
+
+def silent(*_):
+    pass
+
+
+def make(tables, run, volumes="volumes.csv"):
+    return make_scoreboard(tables, tables / volumes, run, FOLDS, EVALUATION, silent, LOGISTIC)
+
+
+@pytest.fixture(scope="module")
+def run(tables, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scoreboard") / "run"
+    make(tables, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def board(run):
+    return json.loads((run / "scoreboard.json").read_text())
+
+
+def test_everybody_is_examined_on_the_same_cases(board):
+    assert [one["name"] for one in board["contenders"]] == [*(m.name for m in LOGISTIC), *RIVAL_NAMES]
+    assert board["cohort"]["cases"] == 14 * 4
+    assert board["cohort"]["seeds"] == [0, 1]
+    pairs = {(one["model"], one["rival"]) for one in board["comparisons"]}
+    assert pairs == {(model.name, rival) for model in LOGISTIC for rival in RIVAL_NAMES}
+    assert board["coverage"] == dict.fromkeys(board["coverage"], 56)
+
+
+@pytest.mark.parametrize("name", [LOGISTIC[0].name, "volume_rule", "patient_week"])
+def test_calls_are_files_of_the_journey(run, board, name):
+    """Read back by the journey's own reader, and scored by pandas alone."""
+    calls = pd.read_csv(run / f"calls_{name}.csv", dtype={"seed": int})
+    (run / "calls.csv").write_bytes((run / f"calls_{name}.csv").read_bytes())
+    assert len(read_predictions(run).cases) == 56
+    (run / "calls.csv").unlink()
+    right = (calls["call"] == calls["response"]).groupby([calls["seed"], calls["response"]]).mean()
+    found = next(one for one in board["contenders"] if one["name"] == name)["metrics"]
+    assert found["balanced_accuracy"]["estimate"] == pytest.approx(right.groupby("seed").mean().mean())
+
+
+def test_the_page_stands_alone_and_shows_every_row(run, board):
+    page = (run / "scoreboard.html").read_text(encoding="utf-8")
+    outside = re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)
+    assert not re.search(r"(src|href)=|https?://|@import|url\(", outside)
+    assert len(re.findall(r'<tr class="(?:model|rival)" data-level', page)) == len(board["contenders"])
+    for one in board["contenders"]:
+        assert one["knew"].replace("'", "&#39;") in page
+        assert f">{100 * one['metrics']['balanced_accuracy']['estimate']:.1f}<" in page
+    assert "Research use only" in page
+    assert page.count("<svg") == 2 + 2 * 3
+
+
+def test_the_same_command_again_changes_nothing(run, tables):
+    names = ("scoreboard.json", "scoreboard.html", "scoreboard.csv", f"calls_{LOGISTIC[0].name}.csv")
+    before = {name: (run / name).read_bytes() for name in names}
+    make(tables, run)
+    assert {name: (run / name).read_bytes() for name in before} == before
+
+
+def test_a_patient_without_any_measured_study_is_counted(tmp_path):
+    tables = write_cohort_tables(tmp_path / "tables")
+    volumes = pd.read_csv(tables / "volumes.csv")
+    volumes[volumes["Patient"] != "Patient-003"].to_csv(tables / "volumes.csv", index=False)
+    entry = gather(tables, tables / "volumes.csv", tmp_path / "run", CohortSettings())
+    assert "Patient-003" not in {case.patient for case in entry.cases}
+    flow = json.loads((tmp_path / "run" / "flow.json").read_text())
+    assert flow["steps"][-1] == {
+        "name": NO_MEASURED_STUDY, "meaning": "no study of the patient has a measured volume", "excluded": 4,
+        "remaining": 52,
+    }  # fmt: skip
+    assert flow["kept"] == 52 == len(entry.cases)
+
+
+def test_a_class_with_fewer_patients_than_folds_is_told(tmp_path):
+    tables = write_cohort_tables(tmp_path / "tables")
+    ratings = pd.read_csv(tables / RATINGS, keep_default_na=False)
+    rare = ratings["Rating (according to RANO)"].eq("PR") & ratings["Patient"].ne("Patient-003")
+    ratings.loc[rare, "Rating (according to RANO)"] = "SD"
+    ratings.to_csv(tables / RATINGS, index=False)
+    found = make(tables, tmp_path / "run")
+    assert any(note.startswith("PR occurs in 1 patient for 3 folds") for note in found["notes"])
+
+
+def test_strangers_are_told_and_stay_out(tmp_path):
+    tables = write_cohort_tables(tmp_path / "tables")
+    with (tables / "volumes.csv").open("a") as stream:
+        stream.write("Patient-999,week-001,30000,2000,2500\n")
+    entry = gather(tables, tables / "volumes.csv", tmp_path / "run", CohortSettings())
+    assert entry.notes == ["Volumes of 1 patients without ratings stay out: Patient-999."]
+
+
+def test_no_volumes_at_all_is_refused(tables, tmp_path):
+    with pytest.raises(RunError, match="measured volumes, got none"):
+        gather(tables, None, tmp_path / "run", CohortSettings())
+
+
+def test_bad_volumes_write_nothing(tables, tmp_path):
+    (tmp_path / "bad.csv").write_text("Patient,Timepoint,a_enhancing_mm3\nPatient-001,week-001,-1\n")
+    with pytest.raises(TableError):
+        make_scoreboard(tables, tmp_path / "bad.csv", tmp_path / "run", FOLDS, EVALUATION, silent, LOGISTIC)
+    assert not (tmp_path / "run").exists()
+
+
+def test_command_line_writes_and_shows(ranoscope, tables, tmp_path, monkeypatch):
+    monkeypatch.setattr("ranoscope.scoreboard.examination.MODELS", LOGISTIC[:1])
+    volumes = tables / "volumes.csv"
+    answer = ranoscope("scoreboard", tables, "--volumes", volumes, "--out", tmp_path / "run", "--seeds", 1)
+    assert answer.code == 0, answer.err
+    assert LOGISTIC[0].title.split(",")[0] in answer.out
+    assert (tmp_path / "run" / "scoreboard.html").is_file()
+
+
+def test_command_line_refuses(ranoscope, tables, tmp_path):
+    answer = ranoscope("scoreboard", tables, "--volumes", tmp_path / "none.csv", "--out", tmp_path / "run")
+    assert answer.code == 2
+    assert "no such file" in answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """LUMIERE's real tables."""
+    if not LUMIERE.is_dir():
+        pytest.skip("LUMIERE's tables are not beside the checkout")
+    volumes = LUMIERE / "measured_volumes.csv"
+    return gather(LUMIERE, volumes, tmp_path_factory.mktemp("real") / "run", CohortSettings())
+
+
+def test_real_counts(real):
+    truth = pd.Series([str(case.response) for case in real.cases]).value_counts().to_dict()
+    assert truth == {"PD": 203, "SD": 58, "CR": 22, "PR": 13}
+    assert len({case.patient for case in real.cases}) == 60
+    volumes = pd.read_csv(LUMIERE / "measured_volumes.csv")
+    known = set(zip(volumes["Patient"], volumes["Timepoint"], strict=True))
+    assert real.coverage["current study measured"] == sum((c.patient, str(c.current)) in known for c in real.cases)
+    assert real.coverage == {"current study measured": 280, "prior study measured": 284, "both measured": 270}
+
+
+def test_real_rule_on_two_studies(real):
+    volumes = pd.read_csv(LUMIERE / "measured_volumes.csv").drop_duplicates(["Patient", "Timepoint"])
+    at = volumes.set_index(["Patient", "Timepoint"])["hdglio_enhancing_mm3"]
+    right = {}
+    for case in real.cases:
+        prior, now = (at.get((case.patient, str(visit)), np.nan) for visit in (case.prior, case.current))
+        call = "SD"
+        if np.isnan(prior) or np.isnan(now) or (now > 0 and now >= 1.4 * prior):
+            call = "PD"
+        elif now == 0 and prior > 0:
+            call = "CR"
+        elif prior > 0 and now <= 0.35 * prior:
+            call = "PR"
+        right.setdefault(str(case.response), []).append(call == case.response)
+    expected = np.mean([np.mean(hits) for hits in right.values()])
+    rival = next(one for one in FURTHER_RIVALS if one.name == "previous_scan_rule")
+    evidence = Evidence(real.cases, (0,), np.zeros((1, len(real.cases)), np.int64), real.studies)
+    found = score(predict(rival, evidence)[0], whole_sample(len(real.cases)))
+    assert found["balanced_accuracy"][0] == pytest.approx(expected)
+    assert found["balanced_accuracy"][0] == pytest.approx(0.460, abs=0.0005)
