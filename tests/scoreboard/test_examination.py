@@ -81,6 +81,14 @@ def test_the_page_stands_alone_and_shows_every_row(run, board):
     assert page.count("<svg") == 2 + 2 * 3
 
 
+def test_only_differences_above_zero_are_green(run, board):
+    page = (run / "scoreboard.html").read_text(encoding="utf-8")
+    lows = [one["differences"]["balanced_accuracy"]["low"] for one in board["comparisons"]]
+    green = sum(low is not None and low > 0 for low in lows)
+    assert 0 < green < len(lows)
+    assert page.count('<td class="number clear"') == green
+
+
 def test_the_same_command_again_changes_nothing(run, tables):
     names = ("scoreboard.json", "scoreboard.html", "scoreboard.csv", f"calls_{LOGISTIC[0].name}.csv")
     before = {name: (run / name).read_bytes() for name in names}

@@ -128,12 +128,12 @@ def run_report(run: Path) -> None:
 def run_scoreboard(tables: Path, volumes: Path | None, out: Path, seeds: int) -> None:
     """Examine every rival and every measured-change model and print the scoreboard."""
     from ranoscope.evaluation.tables import render_scoreboard
-    from ranoscope.scoreboard.examination import PAGE, make_scoreboard
+    from ranoscope.scoreboard.examination import PAGE, at_own_level, make_scoreboard
 
     with progress_bar("scoreboard") as told:
         folds = FoldSettings(seeds=tuple(range(seeds)))
         scoreboard = make_scoreboard(tables, volumes, out, folds, EvaluationSettings(), told)
-    OUT.print(render_scoreboard(scoreboard))
+    OUT.print(render_scoreboard(at_own_level(scoreboard)))
     warn(scoreboard["notes"])
     say(f"Scoreboard: {out / PAGE}")
 

@@ -16,10 +16,15 @@ from matplotlib.ticker import PercentFormatter
 from ranoscope.evaluation.scores import BALANCED_ACCURACY, METRICS, recall_name
 
 _MODEL = "#1b4f8f"
+# The first model is a dark blue disc; further ones, on scoreboards with several, other blues and shapes.
+_MODELS = (_MODEL, "#3f88d1", "#0b6e7f")
+_MODEL_MARKERS = "oph"
 # Okabe and Ito's colours tell apart under every common colour vision; markers tell apart in print.
 _RIVALS = ("#7f7f7f", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _MARKERS = "sD^vPX"
 _GRID = "#dddddd"
+# Five titles of this many letters fit side by side under a figure.
+_SHORT_TITLE = 16
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ranoscope",
@@ -142,7 +147,9 @@ def draw_recall(scorecard: dict[str, Any]) -> bytes:
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.yaxis.grid(visible=True)
         axes.set_title("Recall of each response", pad=10)
-        figure.legend(loc="outside lower center", ncols=5, columnspacing=1.2, handletextpad=0.2, frameon=False)
+        longest = max(len(contender["title"]) for contender in contenders)
+        columns = 5 if longest <= _SHORT_TITLE else 3
+        figure.legend(loc="outside lower center", ncols=columns, columnspacing=1.2, handletextpad=0.2, frameon=False)
         return _svg(figure)
 
 
@@ -155,11 +162,12 @@ FIGURES: dict[str, Callable[[dict[str, Any]], bytes]] = {
 
 
 def _styled(contenders: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str, str]]:
-    """Each contender with colour and marker: models blue discs, rivals each their own."""
-    styled, rivals = [], 0
+    """Each contender with colour and marker: models blue, the first a disc, rivals each their own."""
+    styled, models, rivals = [], 0, 0
     for contender in contenders:
         if contender["kind"] == "model":
-            styled.append((contender, _MODEL, "o"))
+            styled.append((contender, _MODELS[models % len(_MODELS)], _MODEL_MARKERS[models % len(_MODEL_MARKERS)]))
+            models += 1
         else:
             styled.append((contender, _RIVALS[rivals % len(_RIVALS)], _MARKERS[rivals % len(_MARKERS)]))
             rivals += 1

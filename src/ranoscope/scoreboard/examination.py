@@ -81,6 +81,11 @@ def make_scoreboard(
     return scoreboard
 
 
+def at_own_level(scoreboard: dict[str, Any]) -> dict[str, Any]:
+    """The scoreboard with the comparisons of each model with the rivals of its own level alone, short enough to print."""
+    return {**scoreboard, "comparisons": [one for one in scoreboard["comparisons"] if one["same_level"]]}
+
+
 def make_exam(entry: Entry, seeds: tuple[int, ...], folds: Any) -> Exam:
     """The exam over the entry's cases: features of every level that a model may be shown."""
     levels = (InformationLevel.PAIR, InformationLevel.TIMELINE, InformationLevel.READER)

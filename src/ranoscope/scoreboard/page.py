@@ -21,13 +21,11 @@ _PERCENT = {BALANCED_ACCURACY, "accuracy", "recall_CR", "recall_PR", "recall_SD"
 
 
 def draw_figures(scoreboard: dict[str, Any]) -> dict[str, bytes]:
-    """SVG by file name: everybody's balanced accuracy; recall, confusion, calibration of each level's first model."""
+    """SVG by file name: each level's first model beside the rivals, then its confusion and its calibration."""
     best = best_models(scoreboard)
     rivals = [one for one in scoreboard["contenders"] if one["kind"] == "rival"]
-    figures = {
-        "scoreboard.svg": draw_scoreboard(scoreboard),
-        "recall.svg": draw_recall({**scoreboard, "contenders": [*best, *rivals]}),
-    }
+    beside = {**scoreboard, "contenders": [*best, *rivals]}
+    figures = {"scoreboard.svg": draw_scoreboard(beside), "recall.svg": draw_recall(beside)}
     for model in best:
         figures[f"confusion_{model['name']}.svg"] = draw_confusion({**scoreboard, "contenders": [model]})
         figures[f"calibration_{model['name']}.svg"] = draw_calibration({**scoreboard, "contenders": [model]})
@@ -127,7 +125,7 @@ def _difference(scoreboard: dict[str, Any], comparison: dict[str, Any]) -> dict[
         "same_level": comparison["same_level"],
         "points": _points(change),
         "sort": change["estimate"] if change["estimate"] is not None else -1,
-        "clear": change["low"] is not None and change["low"] > 0,
+        "above_zero": change["low"] is not None and change["low"] > 0,
         "better": "–" if better is None else f"{100 * better:.1f} %",
         "first": "–" if first["estimate"] is None else f"{first['estimate']:+.3f}".replace("-", "−"),
     }

@@ -1,14 +1,15 @@
 "use strict";
 // Two tables that can be filtered by level and kind, and sorted by any column. Without script all rows are shown.
 
-const chosen = { level: "all", kind: "all" };
+const chosen = { level: "all", kind: "all", own: "yes" };
 
 function filter() {
   let shown = 0;
   for (const row of document.querySelectorAll("tr[data-level]")) {
     const level = chosen.level === "all" || row.dataset.level === chosen.level;
     const kind = chosen.kind === "all" || !row.dataset.kind || row.dataset.kind === chosen.kind;
-    row.hidden = !(level && kind);
+    const own = chosen.own === "all" || !row.dataset.own || row.dataset.own === chosen.own;
+    row.hidden = !(level && kind && own);
     shown += Number(!row.hidden && row.closest("table.board") !== null);
   }
   document.querySelector("#shown").textContent = `${shown} shown`;
