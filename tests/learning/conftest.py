@@ -111,9 +111,10 @@ def tiny() -> Callable[..., Recipe]:
             "grid": {"voxel_mm": 6.0, "box_mm": [132, 156, 132], "centre_mm": [0, -17, 8]},
             "augmentation": {"shift_mm": 6, "gamma": [0.9, 1.1], "noise": 0.1},
             "network": {"name": "change-aware", "widths": [4, 8], "dropout": 0.3},
-            "training": {"epochs": 3, "batch_size": 4, "accelerator": "cpu", "precision": "32-true", **training},
+            "training": {"epochs": 3, "batch_size": 4, "accelerator": "cpu", "precision": "32-true",
+                         "weight_averaging": 0.5, **training},
             "folds": {"count": 2},
-        }
+        }  # fmt: skip
         return parse_recipe(content, "tests")
 
     return make

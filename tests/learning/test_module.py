@@ -95,6 +95,26 @@ def test_the_training_loss_is_weighted_cross_entropy_with_smoothing(smoothing, m
     assert loss == pytest.approx(((1 - smoothing) * hard + smoothing * soft) / w[t].sum(), rel=1e-5)
 
 
+def test_the_judged_network_is_the_running_average_of_the_steps(tmp_path):
+    """Weights after the first step, then keep * before + (1 - keep) * now; the trained network is another one."""
+    module = ResponseModule(Linear(), TrainingSettings(learning_rate=0.1, epochs=3, weight_averaging=0.8), None)
+    steps = []
+
+    class Watch(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            steps.append(pl_module.network.layer.weight.detach().double().numpy().copy())
+
+    loader = DataLoader(TensorDataset(torch.randn(8, 2, 1, 2, 2, 2), torch.tensor([0, 1, 2, 3] * 2)), batch_size=4)
+    with quiet():
+        trainer(tmp_path, max_epochs=3, callbacks=[Watch()]).fit(module, loader)
+    expected = steps[0]
+    for step in steps[1:]:
+        expected = 0.8 * expected + 0.2 * step
+    np.testing.assert_allclose(module.judged.layer.weight.numpy(), expected, rtol=1e-4, atol=1e-6)
+    assert np.abs(module.network.layer.weight.detach().numpy() - expected).max() > 1e-3
+    assert ResponseModule(Linear(), TrainingSettings(), None).average is None
+
+
 def test_one_cycle_peaks_at_the_learning_rate_and_ends_near_nothing(tmp_path):
     module = ResponseModule(Linear(), TrainingSettings(learning_rate=0.1, epochs=10), None)
     rates = []
