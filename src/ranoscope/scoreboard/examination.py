@@ -82,7 +82,7 @@ def make_scoreboard(
 
 
 def at_own_level(scoreboard: dict[str, Any]) -> dict[str, Any]:
-    """The scoreboard with the comparisons of each model with the rivals of its own level alone, short enough to print."""
+    """The scoreboard with each model compared with the rivals of its own level alone: short enough to print."""
     return {**scoreboard, "comparisons": [one for one in scoreboard["comparisons"] if one["same_level"]]}
 
 
