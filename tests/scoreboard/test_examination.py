@@ -195,3 +195,41 @@ def test_real_rule_on_two_studies(real):
     found = score(predict(rival, evidence)[0], whole_sample(len(real.cases)))
     assert found["balanced_accuracy"][0] == pytest.approx(expected)
     assert found["balanced_accuracy"][0] == pytest.approx(0.460, abs=0.0005)
+
+
+def test_real_rule_against_nadir_and_baseline(real):
+    """Written again from the published tables alone: a course restarts at Post-Op, after Pre-Op, and skips gaps."""
+    volumes = pd.read_csv(LUMIERE / "measured_volumes.csv").drop_duplicates(["Patient", "Timepoint"])
+    at = volumes.set_index(["Patient", "Timepoint"])["hdglio_enhancing_mm3"].to_dict()
+    ratings = pd.read_csv(LUMIERE / RATINGS, dtype=str, keep_default_na=False)
+    states = {(row.iloc[0], row.iloc[1]): row.iloc[4].strip() for _, row in ratings.iterrows()}
+    right = {}
+    for case in real.cases:
+        past = []
+        weeks = {week for patient, week in (*at, *states) if patient == case.patient and week < str(case.current)}
+        for week in sorted(weeks):
+            state = states.get((case.patient, week), "")
+            past = [] if state.startswith(("Pre-Op", "Post-Op")) else past
+            if state != "Pre-Op" and (case.patient, week) in at:
+                past.append(at[case.patient, week])
+        now, call = at.get((case.patient, str(case.current))), "SD"
+        if now is None or not past or (now > 0 and now >= 1.4 * min(past)):
+            call = "PD"
+        elif now == 0 and past[0] > 0:
+            call = "CR"
+        elif past[0] > 0 and now <= 0.35 * past[0]:
+            call = "PR"
+        right.setdefault(str(case.response), []).append(call == case.response)
+    rival = next(one for one in RIVALS if one.name == "volume_rule")
+    evidence = Evidence(real.cases, (0,), np.zeros((1, len(real.cases)), np.int64), real.studies)
+    found = score(predict(rival, evidence)[0], whole_sample(len(real.cases)))
+    for name, hits in right.items():
+        assert found[f"recall_{name}"][0] == pytest.approx(np.mean(hits))
+    assert found["balanced_accuracy"][0] == pytest.approx(0.607, abs=0.0005)
+
+
+def test_a_download_brings_its_own_volumes(phantom_folder, tmp_path):
+    entry = gather(phantom_folder, None, tmp_path / "run", CohortSettings())
+    assert entry.coverage["both measured"] == len(entry.cases) > 0
+    columns = {name for course in entry.courses.values() for found in course.volumes.values() for name in found}
+    assert columns == {f"deepbratumia_{name}_mm3" for name in ("enhancing", "necrosis_nonenhancing", "edema")}
