@@ -73,8 +73,8 @@ def test_files_and_record_agree(explained_run):
         assert set(case.explained) == set(case.shares) == classes
         assert sum(part for row in case.shares[case.call].values() for part in row.values()) == pytest.approx(1)
         assert sum(case.probabilities.values()) == pytest.approx(1)
-        assert case.layers["gradcam"] == "evidence.1"
-        assert case.cell_mm["gradcam"] == (24, 24, 24)
+        assert case.layers["gradcam"] == "evidence.0"
+        assert case.cell_mm["gradcam"] == (12, 12, 12)
         assert case.shown_sequence == "CT1"
         assert any("cannot say from which study" in sentence for sentence in case.sentences)
         for entry in case.maps:

@@ -42,6 +42,7 @@ class Pooled(PairNetwork):
         self.cells = nn.AvgPool3d(2)
         self.weights = torch.tensor(weights)
         self.saliency_layers = {"coarse": "cells"}
+        self.gradcam_layer = "cells"
 
     def forward(self, pair):
         return self.cells(pair[:, :, 0]).mean(dim=(2, 3, 4)) @ self.weights.T

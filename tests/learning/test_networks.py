@@ -57,6 +57,7 @@ def test_saliency_layers_give_one_map_per_pair_and_the_finer_is_finer(network):
         )
     network.eval()(torch.randn(1, 2, 2, 33, 34, 32))
     assert all(shape[0] == 1 and len(shape) == 5 for shape in shapes.values())
+    assert network.gradcam_layer in network.saliency_layers.values()
     assert np.prod(shapes["finer"][2:]) > np.prod(shapes["coarse"][2:])
 
 

@@ -31,7 +31,7 @@ from ranoscope.explaining.cases import (
 from ranoscope.explaining.cells import cell_steps
 from ranoscope.explaining.figures import Scene, as_png, draw
 from ranoscope.explaining.maps import make_maps, nifti
-from ranoscope.explaining.methods import GRADCAM_LAYER, METHODS
+from ranoscope.explaining.methods import METHODS
 from ranoscope.explaining.slices import tumour_slice
 from ranoscope.imaging.store import StudyStore
 from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_fold, load_run_recipe
@@ -131,7 +131,7 @@ def _explain(trained: _Trained, store: StudyStore, called: CalledCase, folder: P
     maps, shares = make_maps(network, pair, called.explained, brain, recipe.sequences)
     for entry, data in maps:
         runs.write_bytes(folder / entry.file, nifti(data, current.affine))
-    layer = network.saliency_layers[GRADCAM_LAYER]
+    layer = network.gradcam_layer
     cell_mm = tuple(step * recipe.grid.voxel_mm for step in cell_steps(network, layer, pair))
     shown = Sequence.CT1 if Sequence.CT1 in recipe.sequences else recipe.sequences[-1]
     place = tumour_slice(tumours, brain)
@@ -183,7 +183,7 @@ def how_to_read(recipe: Recipe, cell_mm: tuple[float, ...]) -> tuple[str, ...]:
     return (
         "Saliency: how strongly the class's output reacts to each voxel, whichever way; of the sequences the largest "
         "value, per study.",
-        f"Grad-CAM: where the network's last feature maps speak for the class, in cells of {edge} mm. It cannot say "
+        f"Grad-CAM: where the network's feature maps speak for the class, in cells of {edge} mm. It cannot say "
         f"from which study evidence came, because the network {mixed}.",
         "Both show what the output depends on, not that it is right.",
     )

@@ -18,8 +18,6 @@ from ranoscope.domain import Response
 from ranoscope.explaining.cells import watch_cells
 from ranoscope.learning.networks import PairNetwork
 
-GRADCAM_LAYER = "coarse"
-
 
 @dataclass(frozen=True)
 class Method:
@@ -47,7 +45,7 @@ def saliency(network: PairNetwork, pair: Tensor, response: Response) -> Tensor:
 
 
 def gradcam(network: PairNetwork, pair: Tensor, response: Response) -> Tensor:
-    """Grad-CAM (Selvaraju 2017) at the network's ``coarse`` layer, brought to the pair's grid linearly.
+    """Grad-CAM (Selvaraju 2017) at the network's ``gradcam_layer``, brought to the pair's grid linearly.
 
     The layer's channels are weighted with the mean gradient of the class's logit, summed, and cut at zero. A map that
     is the same everywhere says nothing about place and becomes 0, as min-max scaling would make it. Cells are put where
@@ -62,7 +60,7 @@ def gradcam(network: PairNetwork, pair: Tensor, response: Response) -> Tensor:
     Returns:
         (1, 1, i, j, k): neither studies nor sequences can be told apart where the layer has mixed them.
     """
-    layer = network.get_submodule(network.saliency_layers[GRADCAM_LAYER])
+    layer = network.get_submodule(network.gradcam_layer)
     batch = pair.unsqueeze(0).requires_grad_()
     with watch_cells(network, pair.shape[2:]) as places:
         coarse = LayerGradCam(network, layer).attribute(

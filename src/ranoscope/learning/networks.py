@@ -4,7 +4,7 @@ Input, always: float (batch, study, sequence, i, j, k), study 0 = prior, 1 = cur
 Anterior, Superior. Output: logits (batch, 4) in the order PD, SD, PR, CR (``domain.RESPONSES``).
 
 ``saliency_layers`` names the sub-modules whose output, (batch, channel, i', j', k') with one map per pair, Grad-CAM
-reads: ``coarse`` the last, ``finer`` one of higher resolution.
+can read: ``coarse`` the last, ``finer`` one of higher resolution. ``gradcam_layer`` is the one it reads by default.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class PairNetwork(nn.Module):
     """What every network shares: a forward pass over pairs, and named layers for Grad-CAM."""
 
     saliency_layers: dict[str, str]
+    gradcam_layer: str
 
 
 class StackedDenseNet(PairNetwork):
@@ -57,6 +58,7 @@ class StackedDenseNet(PairNetwork):
             "coarse": "densenet.features.denseblock4",
             "finer": "densenet.features.denseblock3",
         }
+        self.gradcam_layer = self.saliency_layers["coarse"]
 
     def forward(self, pair: Tensor) -> Tensor:
         """Logits (batch, 4); channel order current, prior of the first sequence, then of the next, as in the paper."""
@@ -116,6 +118,8 @@ class ChangeAwareNetwork(PairNetwork):
             nn.Linear(64, len(RESPONSES)),
         )  # fmt: skip
         self.saliency_layers = {"coarse": "evidence.1", "finer": "evidence.0"}
+        # Small lesions are told apart at the finer scale, which every trained fold uses; the coarse one may lie idle.
+        self.gradcam_layer = self.saliency_layers["finer"]
 
     def forward(self, pair: Tensor) -> Tensor:
         """Logits (batch, 4)."""
