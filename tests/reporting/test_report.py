@@ -120,7 +120,7 @@ def test_the_board_shows_the_scorecards_numbers(finished_run):
     best = max(c["metrics"]["balanced_accuracy"]["estimate"] for c in scorecard["contenders"][1:])
     assert tiles[0]["big"] == f"{100 * value:.1f} %"
     assert tiles[1]["big"] == f"{100 * best:.1f} %"
-    assert tiles[2]["big"] == f"{100 * (value - best):+.1f} points".replace("-", "−")
+    assert tiles[2]["big"] == f"{100 * (value - best):+.1f}".replace("-", "−")
 
 
 def test_undefined_scores_are_dashes_with_their_reason(finished_run):
@@ -167,10 +167,11 @@ def test_a_lost_map_is_asked_for(finished_run, tmp_path):
 
 def test_a_fine_grid_is_thinned_and_keeps_its_place():
     prior, current = study(), study()
-    current.tumour[20:24, 10:14, 30:34] = 1
+    current.tumour[16:28, 6:18, 30:34] = 1
+    current.tumour[19:25, 9:15, 30:34] = 2  # a ring, whose middle does not enhance
     payload = viewer_payload(prior, current, (Sequence.T1,), {})
     assert payload["shape"] == [20, 16, 25]
-    assert decode(payload["studies"]["current"]["labels"])[11, 6, 16] == 50
+    assert decode(payload["studies"]["current"]["labels"])[9, 4, 16] == 50
     world = np.array(payload["affine"]) @ [*payload["start"], 1]
     inside = np.rint(np.linalg.inv(current.affine) @ [*world, 1])[:3].astype(int)
     assert current.tumour[tuple(inside)] == 1

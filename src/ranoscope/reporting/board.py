@@ -51,7 +51,7 @@ def headline_tiles(scorecard: dict[str, Any]) -> list[dict[str, str]]:
               f"interval {_interval(_HEADLINE, model['metrics'][_HEADLINE])}; chance 25 %"),
         _tile(f"Strongest rival: {best['title'].lower()}", _number(_HEADLINE, best["metrics"][_HEADLINE]["estimate"]),
               f"interval {_interval(_HEADLINE, best['metrics'][_HEADLINE])}; {best['level_sentence']}"),
-        _tile("Model minus that rival", _points(change["estimate"]), f"interval {_points_interval(change)}"),
+        _tile("Model minus that rival, points", _signed(change["estimate"]), f"interval {_points_interval(change)}"),
         _tile("First progression, AUC", _number("first_progression_auc", first["estimate"]),
               f"interval {_interval('first_progression_auc', first)}; memory of ratings cannot win it"),
     ]  # fmt: skip
@@ -79,7 +79,7 @@ def _difference(comparison: dict[str, Any]) -> dict[str, str]:
     better = change["better"]
     return {
         "rival": f"minus {comparison['rival_title']} ({comparison['rival_level'] or 'not declared'})",
-        "value": _points(change["estimate"]),
+        "value": _signed(change["estimate"]),
         "interval": _points_interval(change),
         "better": "–" if better is None else f"{100 * better:.1f} %",
     }
@@ -117,8 +117,8 @@ def _interval(metric: str, estimate: dict[str, Any]) -> str:
     return f"{100 * low:.0f}–{100 * high:.0f} %" if metric in _PERCENT else f"{low:.2f}–{high:.2f}"
 
 
-def _points(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:+.1f} points".replace("-", "−")
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
 def _points_interval(estimate: dict[str, Any]) -> str:

@@ -61,12 +61,14 @@ def viewer_payload(
 
 
 def _start(tumours: NDArray[np.uint8], brain: NDArray[np.bool_], k: int) -> tuple[int, int, int]:
-    """The voxel to open on: the middle of the (enhancing) tumour in slice ``k``, of the brain where there is none."""
+    """The voxel to open on: of the enhancing tumour in slice ``k``, else of any tumour, else of the brain, the one
+    nearest to its middle (which lies outside a ring).
+    """
     for volumes in (tumours == Tissue.ENHANCING, tumours > 0, brain[None]):
-        mask = np.asarray(volumes[..., k].any(axis=0))
-        if mask.any():
-            i, j = ndimage.center_of_mass(mask)
-            return round(i), round(j), k
+        places = np.argwhere(volumes[..., k].any(axis=0))
+        if len(places):
+            i, j = places[((places - places.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+            return int(i), int(j), k
     return brain.shape[0] // 2, brain.shape[1] // 2, k
 
 
