@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ranoscope.config import GridSettings, parse_recipe
 from ranoscope.errors import RecipeError
@@ -82,3 +83,15 @@ def test_a_grid_too_coarse_for_the_network_is_refused_before_anything_is_read():
         require_fitting_grid(coarse)
     require_fitting_grid(recipe("densenet121").model_copy(update={"grid": GridSettings(voxel_mm=3)}))
     require_fitting_grid(recipe("change-aware").model_copy(update={"grid": GridSettings(voxel_mm=6)}))
+
+
+def test_gradients_stay_finite_in_bf16_on_a_grid_as_coarse_as_the_network_takes(network):
+    """Where the last blocks see a handful of voxels, oneDNN's channels-last weight gradients were NaN."""
+    for seed in range(3):
+        torch.manual_seed(seed)
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network.train()(torch.randn(4, 2, 2, 40, 48, 40))
+        F.cross_entropy(logits.float(), torch.tensor([0, 1, 2, 3])).backward()
+        bad = [name for name, parameter in network.named_parameters() if not parameter.grad.isfinite().all()]
+        assert bad == []

@@ -9,6 +9,7 @@ can read: ``coarse`` the last, ``finer`` one of higher resolution. ``gradcam_lay
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import pairwise
 
 import torch
@@ -25,6 +26,9 @@ from ranoscope.errors import RecipeError, problem
 _DENSE_BLOCKS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 264: (6, 12, 64, 48)}
 
 
+# On the CPU, oneDNN's bf16 weight gradients of a 3x3x3 convolution over a few voxels, as the last dense blocks have on
+# a coarse grid, come back NaN now and then (torch 2.13, seen at 2x3x2); such maps are computed in float32 instead.
+_FEW_VOXELS = 128
 # Amounts below this are as good as none; it keeps the logarithm of an absent finding finite.
 _LEAST_AMOUNT = 1e-3
 _COMPARISONS = 7
@@ -63,7 +67,12 @@ class StackedDenseNet(PairNetwork):
     def forward(self, pair: Tensor) -> Tensor:
         """Logits (batch, 4); channel order current, prior of the first sequence, then of the next, as in the paper."""
         stacked = pair.flip(1).transpose(1, 2).flatten(1, 2)
-        logits: Tensor = self.densenet(stacked.contiguous(memory_format=torch.channels_last_3d))
+        maps = stacked.contiguous(memory_format=torch.channels_last_3d)
+        for layer in self.densenet.features:
+            few = not maps.is_cuda and maps[0, 0].numel() < _FEW_VOXELS
+            with torch.autocast("cpu", enabled=False) if few else nullcontext():
+                maps = layer(maps.float() if few else maps)
+        logits: Tensor = self.densenet.class_layers(maps)
         return logits
 
 
