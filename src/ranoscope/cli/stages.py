@@ -18,7 +18,7 @@ from ranoscope.cohort.folds import FoldProtocol, fold_warnings, make_folds
 from ranoscope.config import CohortSettings, EvaluationSettings, FoldSettings, PhantomSettings, load_recipe
 from ranoscope.domain import RESEARCH_USE_ONLY
 
-# Sized so that the whole demo takes about seven minutes on two CPU cores; the cohort is large enough that every class
+# Sized so that the whole demo takes four to six minutes on two CPU cores; the cohort is large enough that every class
 # is in every fold.
 _DEMO_PATIENTS = 72
 _DEMO_VOXEL_MM = 3.0
