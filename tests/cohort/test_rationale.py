@@ -40,6 +40,7 @@ def sizes(text):
             [(20, 18, TARGET, UNSAID), (17, 15, TARGET, NEW), (21, 12, TARGET, NEW)],
         ),
         ("Target L.: 13mm x 24mm (static), new 15mm x 27mm", [(24, 13, TARGET, Trend.STABLE), (27, 15, TARGET, NEW)]),
+        ("Target L.: 17mm x 24mm (new), 11mm x 12mm", [(24, 17, TARGET, NEW), (12, 11, TARGET, UNSAID)]),
         ("Target L.: 17mm x 24mm, 11mm x 12mm (new)", [(24, 17, TARGET, UNSAID), (12, 11, TARGET, NEW)]),
         (
             "Three target L.: stable 14mm x 25mm, progressing 19mm x 31mm and 15mm x 32mm",
