@@ -25,7 +25,7 @@ _MARKERS = "sD^vPX"
 _GRID = "#dddddd"
 # Five titles of this many letters fit side by side under a figure.
 _SHORT_TITLE = 16
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ranoscope",
     "font.family": "sans-serif",
@@ -47,7 +47,7 @@ def draw_scoreboard(scorecard: dict[str, Any]) -> bytes:
     """Forest plot: balanced accuracy with its interval, models above rivals, chance as a dashed line."""
     contenders = scorecard["contenders"]
     chance = next(metric.chance for metric in METRICS if metric.name == BALANCED_ACCURACY)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.5, 1.5 + 0.52 * len(contenders)), layout="constrained")
         axes = figure.subplots()
         for place, (contender, colour, marker) in enumerate(_styled(contenders)):
@@ -61,7 +61,7 @@ def draw_scoreboard(scorecard: dict[str, Any]) -> bytes:
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.grid(visible=True)
         axes.set_title("Balanced accuracy beside the rivals")
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def draw_confusion(scorecard: dict[str, Any]) -> bytes:
@@ -71,7 +71,7 @@ def draw_confusion(scorecard: dict[str, Any]) -> bytes:
     counts = np.array(model["confusion"])[::-1, ::-1]
     classes = scorecard["classes"][::-1]
     support = counts.sum(axis=1)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6, 5.2), layout="constrained")
         axes = figure.subplots()
         for row, column in np.ndindex(counts.shape):
@@ -87,7 +87,7 @@ def draw_confusion(scorecard: dict[str, Any]) -> bytes:
         axes.spines[:].set_visible(False)
         axes.set_aspect("equal")
         axes.set_title(f"Calls of {model['title']}, per expert rating")
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def draw_calibration(scorecard: dict[str, Any]) -> bytes:
@@ -96,7 +96,7 @@ def draw_calibration(scorecard: dict[str, Any]) -> bytes:
     bins = model["reliability"]
     most = max(row["cases"] for row in bins)
     confidence, accuracy = ([row[name] for row in bins] for name in ("confidence", "accuracy"))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6, 5.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         upper.plot((0, 1), (0, 1), color="#444444", linestyle="--", linewidth=1, label="perfectly calibrated")
@@ -122,7 +122,7 @@ def draw_calibration(scorecard: dict[str, Any]) -> bytes:
             axes.yaxis.grid(visible=True)
         for axis in (upper.yaxis, lower.xaxis):
             axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def draw_recall(scorecard: dict[str, Any]) -> bytes:
@@ -130,7 +130,7 @@ def draw_recall(scorecard: dict[str, Any]) -> bytes:
     contenders, classes = scorecard["contenders"], scorecard["classes"][::-1]
     support = scorecard["cohort"]["cases_per_response"]
     step = 0.72 / len(contenders)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.5, 4.6), layout="constrained")
         axes = figure.subplots()
         for place, (contender, colour, marker) in enumerate(_styled(contenders)):
@@ -150,7 +150,7 @@ def draw_recall(scorecard: dict[str, Any]) -> bytes:
         longest = max(len(contender["title"]) for contender in contenders)
         columns = 5 if longest <= _SHORT_TITLE else 3
         figure.legend(loc="outside lower center", ncols=columns, columnspacing=1.2, handletextpad=0.2, frameon=False)
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 FIGURES: dict[str, Callable[[dict[str, Any]], bytes]] = {
@@ -200,7 +200,8 @@ def _nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _svg(figure: Figure) -> bytes:
+def svg_bytes(figure: Figure) -> bytes:
+    """The figure as SVG, the same bytes for the same drawing; draw it inside ``mpl.rc_context(STYLE)``."""
     stream = io.BytesIO()
     # Without a date the same figure is the same bytes.
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
