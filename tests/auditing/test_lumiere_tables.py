@@ -10,9 +10,9 @@ import pytest
 
 from ranoscope.auditing.audit import audit_folds
 from ranoscope.cohort.files import write_cohort
-from ranoscope.cohort.folds import FoldProtocol, make_folds
+from ranoscope.cohort.folds import make_folds
 from ranoscope.cohort.pairing import build_cohort
-from ranoscope.config import CohortSettings, FoldSettings
+from ranoscope.config import CohortSettings, FoldProtocol, FoldSettings
 
 TABLES = Path(__file__).parents[3] / "shared" / "data" / "lumiere_tables"
 pytestmark = pytest.mark.skipif(not TABLES.is_dir(), reason="LUMIERE's tables are not beside the checkout")
@@ -59,7 +59,7 @@ def share_leaking(dealt):
 def audit(tmp_path_factory):
     run = tmp_path_factory.mktemp("lumiere")
     write_cohort(run, build_cohort(TABLES, CohortSettings()), CohortSettings())
-    path = make_folds(run, FoldSettings(seeds=(0, 1, 2)), FoldProtocol.AS_PUBLISHED, run / "published.csv")
+    path = make_folds(run, FoldSettings(seeds=(0, 1, 2), protocol=FoldProtocol.AS_PUBLISHED), run / "published.csv")
     return audit_folds(path, run)
 
 

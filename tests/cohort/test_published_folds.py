@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 from monai.data.utils import partition_dataset_classes
 
 from ranoscope.cohort.folds import (
-    FoldProtocol,
     assign_folds,
     assign_folds_as_published,
     make_folds,
     read_folds,
     write_folds,
 )
-from ranoscope.config import FoldSettings
+from ranoscope.config import FoldProtocol, FoldSettings
 from ranoscope.domain import RESPONSES, Case, Response, Visit
 from ranoscope.errors import RanoscopeError, RunError
 
@@ -74,15 +73,15 @@ def cohort_run(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("protocol", list(FoldProtocol))
 def test_a_file_or_a_run_is_written_and_other_folds_are_never_overwritten(cohort_run, tmp_path, protocol):
-    three = FoldSettings(count=3)
-    file = make_folds(cohort_run, three, protocol, tmp_path / "made.csv")
-    in_run = make_folds(cohort_run, three, protocol, tmp_path / "run")
+    three = FoldSettings(count=3, protocol=protocol)
+    file = make_folds(cohort_run, three, tmp_path / "made.csv")
+    in_run = make_folds(cohort_run, three, tmp_path / "run")
     assert (file.name, in_run) == ("made.csv", tmp_path / "run" / "folds.csv")
     assert file.read_bytes() == in_run.read_bytes()
     assert f"protocol: {protocol}" in (tmp_path / "run" / "settings.yaml").read_text()
     before = in_run.read_bytes()
-    make_folds(cohort_run, three, protocol, tmp_path / "run")
+    make_folds(cohort_run, three, tmp_path / "run")
     with pytest.raises(RunError, match="no other folds"):
-        make_folds(cohort_run, FoldSettings(count=4), protocol, tmp_path / "run")
+        make_folds(cohort_run, FoldSettings(count=4, protocol=protocol), tmp_path / "run")
     assert in_run.read_bytes() == before
     assert pd.read_csv(file)["fold"].nunique() == 3

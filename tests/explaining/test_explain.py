@@ -30,8 +30,8 @@ from ranoscope.learning.checkpoints import (
     save_weights,
     training_fingerprint,
 )  # fmt: skip
-from ranoscope.learning.crossval import open_run_store
 from ranoscope.learning.data import case_tensor
+from ranoscope.learning.studies import open_run_store
 
 ONE, TWO = ExplanationSettings(cases_per_class=1), ExplanationSettings(cases_per_class=2)
 

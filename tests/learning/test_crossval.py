@@ -22,11 +22,12 @@ from ranoscope.config import FoldSettings
 from ranoscope.domain import RESPONSES, Case, Response, StudyKey, Visit
 from ranoscope.errors import ImageError, RunError
 from ranoscope.imaging.store import StudyStore
-from ranoscope.learning import crossval
+from ranoscope.learning import crossval, studies
 from ranoscope.learning.checkpoints import load_fold
-from ranoscope.learning.crossval import STORE, cross_validate, open_run_store
+from ranoscope.learning.crossval import cross_validate
 from ranoscope.learning.data import case_tensor
 from ranoscope.learning.fitting import inner_split
+from ranoscope.learning.studies import STORE, open_run_store
 
 
 def silent(done, total, what):
@@ -76,16 +77,16 @@ def cohorts(draw) -> list[Case]:
 @given(cases=cohorts(), count=st.integers(2, 3), seed=st.integers(0, 999))
 def test_no_patient_is_ever_on_two_sides_of_a_fold_or_of_its_inner_split(cases, count, seed, tiny):
     recipe = tiny().model_copy(update={"folds": FoldSettings(count=count, seeds=(seed,))})
-    folds = crossval.assign_folds(cases, recipe.folds)
+    folds = crossval.draw_folds(cases, recipe.folds)
     tested = []
     for fold in range(count):
-        plan = crossval._plan(recipe, dict.fromkeys(cases, ""), folds, Path(), (seed, fold))
-        training, inner = inner_split(plan.training, recipe.training.inner_validation, 1000 * seed + fold)
-        sides = [{case.patient for case in side} for side in (plan.test, training, inner)]
+        cell = crossval._cell(recipe, dict.fromkeys(cases, ""), folds, Path(), (seed, fold))
+        training, inner = inner_split(cell.training, recipe.training.inner_validation, 1000 * seed + fold)
+        sides = [{case.patient for case in side} for side in (cell.test, training, inner)]
         assert all(sides)
         assert sum(map(len, sides)) == len(set().union(*sides))
-        assert len(plan.test) + len(training) + len(inner) == len(cases)
-        tested += plan.test
+        assert len(cell.test) + len(training) + len(inner) == len(cases)
+        tested += cell.test
     assert Counter(map(str, tested)) == Counter(map(str, cases))
 
 
@@ -127,7 +128,7 @@ def test_the_reported_fold_chooses_nothing(trained, home, tiny, monkeypatch):
     for patient in held_out:
         for image in (visits / patient).rglob("*_skull_strip.nii.gz"):
             image.write_bytes(donor)
-    monkeypatch.setattr(crossval, "assign_folds", lambda cases, settings: folds)
+    monkeypatch.setattr(crossval, "draw_folds", lambda cases, settings: folds)
     cross_validate(tiny(), run, run, silent)
 
     def weights(place, fold):
@@ -266,13 +267,13 @@ def test_all_bad_studies_are_named_in_one_error_and_the_good_ones_kept(home, tin
     shutil.rmtree(home / "LUMIERE")
     shutil.copytree(originals, home / "LUMIERE")
     made = []
-    honest = crossval.build_store
+    honest = studies.build_store
 
     def counted(folder, sources, grid, progress, workers):
         made.extend(source.key for source in sources if source.key not in store)
         return honest(folder, sources, grid, progress, workers)
 
-    monkeypatch.setattr(crossval, "build_store", counted)
+    monkeypatch.setattr(studies, "build_store", counted)
     cross_validate(tiny(epochs=1), home / "run", home / "run", silent)
     assert {str(key) for key in made} == set(BAD)
 

@@ -19,8 +19,9 @@ from ranoscope import runs
 from ranoscope.cohort.files import read_cases
 from ranoscope.errors import RunError, StorageError
 from ranoscope.learning import checkpoints, crossval, fitting
-from ranoscope.learning.crossval import cross_validate, prepare_store
+from ranoscope.learning.crossval import cross_validate
 from ranoscope.learning.module import ResponseModule
+from ranoscope.learning.studies import prepare_store
 
 
 def silent(*_):

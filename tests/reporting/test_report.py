@@ -19,7 +19,7 @@ from ranoscope.errors import RunError
 from ranoscope.explaining.cases import read_explanations
 from ranoscope.imaging.store import AlignedStudy
 from ranoscope.learning.checkpoints import load_run_recipe
-from ranoscope.learning.crossval import open_run_store
+from ranoscope.learning.studies import open_run_store
 from ranoscope.reporting.board import describe_board, headline_tiles
 from ranoscope.reporting.report import write_report
 from ranoscope.reporting.viewer import viewer_payload

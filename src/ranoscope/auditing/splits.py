@@ -10,7 +10,8 @@ import pandas as pd
 
 from ranoscope import runs
 from ranoscope.cohort.files import read_cases
-from ranoscope.cohort.folds import PROTOCOL_COLUMN, FoldProtocol
+from ranoscope.cohort.folds import PROTOCOL_COLUMN
+from ranoscope.config import FoldProtocol
 from ranoscope.domain import Case, Visit
 from ranoscope.errors import RanoscopeError, RunError, TableError, problem
 from ranoscope.evaluation.predictions import IntArray

@@ -10,10 +10,10 @@ import typer
 from ranoscope import __version__
 from ranoscope.cli import stages
 from ranoscope.cli.terminal import OUT, plain_errors, say
-from ranoscope.cohort.folds import FoldProtocol
 from ranoscope.config import (
     CohortSettings,
     DuplicatePolicy,
+    FoldProtocol,
     FoldSettings,
     PairRule,
     PhantomSettings,
@@ -182,7 +182,7 @@ def folds(
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions, with seeds 0, 1, …")] = len(FoldSettings().seeds),
 ) -> None:
     """Deal the cases to folds without training: by patient, unless another protocol is named."""
-    stages.run_folds(cohort_run, FoldSettings(count=count, seeds=tuple(range(seeds))), protocol, out)
+    stages.run_folds(cohort_run, FoldSettings(count=count, seeds=tuple(range(seeds)), protocol=protocol), out)
 
 
 @app.command(rich_help_panel=_SPLITS)

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from ranoscope import runs
 from ranoscope.cli.terminal import OUT, progress_bar, say, warn
-from ranoscope.cohort.folds import FoldProtocol, fold_warnings, make_folds
+from ranoscope.cohort.folds import fold_warnings, make_folds
 from ranoscope.config import CohortSettings, EvaluationSettings, FoldSettings, PhantomSettings, load_recipe
 from ranoscope.domain import RESEARCH_USE_ONLY
 
@@ -59,12 +59,13 @@ def run_cohort(lumiere: Path, settings: CohortSettings, out: Path) -> None:
     say(f"Cohort: {out / runs.COHORT}")
 
 
-def run_folds(cohort_run: Path, settings: FoldSettings, protocol: FoldProtocol, out: Path) -> None:
+def run_folds(cohort_run: Path, settings: FoldSettings, out: Path) -> None:
     """Deal the cases to folds."""
     from ranoscope.cohort.files import read_cases
 
-    path = make_folds(cohort_run, settings, protocol, out)
-    warn([protocol.warning] if protocol.warning else fold_warnings(read_cases(cohort_run), settings))
+    path = make_folds(cohort_run, settings, out)
+    warning = settings.protocol.warning
+    warn([warning] if warning else fold_warnings(read_cases(cohort_run), settings))
     say(f"Folds: {path}")
 
 

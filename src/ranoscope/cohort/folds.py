@@ -7,7 +7,6 @@ trains or scores accepts it.
 from __future__ import annotations
 
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import pandas as pd
 
 from ranoscope import provenance, runs
 from ranoscope.cohort.files import read_cases
-from ranoscope.config import FoldSettings
+from ranoscope.config import FoldProtocol, FoldSettings
 from ranoscope.domain import RESPONSES, Case, Response
 from ranoscope.errors import RanoscopeError, RunError, problem
 
@@ -24,21 +23,11 @@ FOLD_COLUMNS = ("seed", "patient", "current", "response", "fold")
 PROTOCOL_COLUMN = "protocol"
 
 
-class FoldProtocol(StrEnum):
-    """How cases are dealt to folds: by patient, or by visit as in the reference paper (arXiv 2504.18268)."""
-
-    PATIENT = "patient"
-    AS_PUBLISHED = "as-published"
-
-    @property
-    def warning(self) -> str | None:
-        """What to bear in mind of folds of this protocol; None for patient-level folds."""
-        if self is FoldProtocol.PATIENT:
-            return None
-        return (
-            "Folds as published are cut by visit: a tested patient's other visits are in training. For comparison with "
-            "the reference paper only; no score from them says how a new patient would be called."
-        )
+def draw_folds(cases: list[Case], settings: FoldSettings) -> pd.DataFrame:
+    """The folds of the settings' own protocol: ``assign_folds`` or ``assign_folds_as_published``."""
+    if settings.protocol is FoldProtocol.PATIENT:
+        return assign_folds(cases, settings)
+    return assign_folds_as_published(cases, settings)
 
 
 def assign_folds(cases: list[Case], settings: FoldSettings) -> pd.DataFrame:
@@ -102,13 +91,12 @@ def assign_folds_as_published(cases: list[Case], settings: FoldSettings) -> pd.D
     return table.assign(**{PROTOCOL_COLUMN: str(FoldProtocol.AS_PUBLISHED)})
 
 
-def make_folds(cohort_run: Path, settings: FoldSettings, protocol: FoldProtocol, out: Path) -> Path:
+def make_folds(cohort_run: Path, settings: FoldSettings, out: Path) -> Path:
     """Deal a cohort's cases to folds and write them.
 
     Args:
         cohort_run: folder that ``ranoscope cohort`` wrote.
-        settings: number of folds and seeds.
-        protocol: by patient, or the paper's.
+        settings: number of folds, seeds, and the protocol: by patient, or the paper's.
         out: a file that ends in ``.csv``, or a run folder, which gets folds.csv, settings and provenance.
 
     Returns:
@@ -119,15 +107,14 @@ def make_folds(cohort_run: Path, settings: FoldSettings, protocol: FoldProtocol,
         RanoscopeError: too few patients or cases for the folds.
         StorageError: the disk is full or not writable.
     """
-    assign = assign_folds if protocol is FoldProtocol.PATIENT else assign_folds_as_published
-    table = assign(read_cases(cohort_run), settings)
+    table = draw_folds(read_cases(cohort_run), settings)
     path = out if out.suffix == ".csv" else out / runs.FOLDS
     if path.is_file():
         known = runs.read_csv(path, "ranoscope folds", ())
         if not known.equals(table.astype(str)):
             raise RunError(problem("no other folds", "another table", str(path), "choose another --out"))
     if out != path:
-        chosen = {"protocol": str(protocol), "warning": protocol.warning, **settings.model_dump(mode="json")}
+        chosen = {"warning": settings.protocol.warning, **settings.model_dump(mode="json")}
         inputs = {runs.COHORT: provenance.file_hash(cohort_run / runs.COHORT)}
         provenance.record(out, "folds", chosen, inputs, settings.seeds[0])
     write_fold_table(path, table)

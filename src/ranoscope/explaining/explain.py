@@ -35,9 +35,9 @@ from ranoscope.explaining.methods import METHODS
 from ranoscope.explaining.slices import tumour_slice
 from ranoscope.imaging.store import StudyStore
 from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_fold, load_run_recipe
-from ranoscope.learning.crossval import open_run_store
 from ranoscope.learning.data import case_tensor
 from ranoscope.learning.networks import PairNetwork
+from ranoscope.learning.studies import open_run_store
 
 __all__ = ["ExplainedCase", "classes_without_a_case", "explain_run", "read_explanations"]
 

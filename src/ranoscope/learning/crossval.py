@@ -1,4 +1,8 @@
-"""Cross-validation over patients: every case is called once per seed by a network that never saw its patient."""
+"""Cross-validation: every case is called once per seed, by a network that (folds by patient) never saw its patient.
+
+The folds of all seeds are *cells*: each is trained, and its calls are written, on its own. ``cross_validate`` runs them
+in order; whoever runs many recipes (a benchmark) prepares an experiment once and runs its cells where there is room.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +11,20 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 import pandas as pd
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from ranoscope import provenance, runs
-from ranoscope.cohort import layout
-from ranoscope.cohort.archive import ImagingArchive
-from ranoscope.cohort.files import PATIENTS, SOURCE, open_run_images, read_cases
-from ranoscope.cohort.folds import assign_folds, read_folds, write_folds
+from ranoscope.cohort.files import PATIENTS, SOURCE, read_cases
+from ranoscope.cohort.folds import draw_folds, read_folds, write_folds
 from ranoscope.config import Recipe
-from ranoscope.domain import RESPONSES, Case, Sequence, StudyKey
-from ranoscope.errors import ImageError, RunError, problem
-from ranoscope.imaging.store import StudySource, StudyStore, build_store
+from ranoscope.domain import RESPONSES, Case
+from ranoscope.errors import RunError, problem
+from ranoscope.imaging.store import StudyStore
 from ranoscope.learning.checkpoints import (
     FOLD,
     WEIGHTS,
@@ -33,14 +33,39 @@ from ranoscope.learning.checkpoints import (
     save_weights,
     training_fingerprint,
 )
-from ranoscope.learning.data import study_source
-from ranoscope.learning.fitting import FittedFold, fit_fold, probabilities
+from ranoscope.learning.fitting import FittedFold, Told, fit_fold, probabilities
 from ranoscope.learning.networks import require_fitting_grid
+from ranoscope.learning.studies import STORE, Progress, prepare_store
 
-STORE = "store"
 _COMMAND = "ranoscope crossval"
 _COHORT_FILES = (runs.COHORT, runs.STUDIES, runs.FLOW, PATIENTS)
-Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fold of one seed before it is trained; ``key`` changes with anything its network or calls depend on."""
+
+    seed: int
+    fold: int
+    folder: Path
+    test: list[Case]
+    training: list[Case]
+    key: str
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its network and calls are there; ``fold.json`` is written last."""
+        return (self.folder / FOLD).is_file()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A recipe on a cohort: aligned studies, folds and settings are in place, ``cells`` wait to be run in any order."""
+
+    recipe: Recipe
+    store: StudyStore
+    out: Path
+    cells: list[Cell]
 
 
 def cross_validate(
@@ -63,6 +88,25 @@ def cross_validate(
         ImageError: studies that cannot be read, all of them named; the others are in the store.
         RunError: ``out`` holds folds or checkpoints of another cohort or recipe.
     """
+    experiment = prepare_experiment(recipe, cohort_run, out, progress, images)
+    epochs, cells = recipe.training.epochs, experiment.cells
+    for place, cell in enumerate(cells):
+        before, total = place * epochs, len(cells) * epochs
+        title = f"seed {cell.seed}, fold {cell.fold + 1} of {recipe.folds.count}"
+        state = "finished before" if cell.is_finished else "done"
+
+        def told(epoch: int, what: str, before: int = before, total: int = total, title: str = title) -> None:
+            progress(before + epoch, total, f"{title}, epoch {epoch}: {what}")
+
+        run_cell(experiment, cell, told)
+        progress(before + epochs, total, f"{title}: {state}")
+    return collect_calls(experiment)
+
+
+def prepare_experiment(
+    recipe: Recipe, cohort_run: Path, out: Path, progress: Progress, images: Path | None = None
+) -> Experiment:
+    """Bring studies, folds and settings into place; nothing is trained. Arguments and errors: ``cross_validate``."""
     cases = read_cases(cohort_run)
     if not cases:
         raise RunError(problem("at least one kept case", "none", str(cohort_run), "read flow.json for the exclusions"))
@@ -72,65 +116,44 @@ def cross_validate(
     folds = _settle_folds(recipe, cases, out)
     which = itertools.product(sorted(recipe.folds.seeds), range(recipe.folds.count))
     inputs = {case: _inputs(store, case) for case in cases}
-    plans = [_plan(recipe, inputs, folds, out, seed_and_fold) for seed_and_fold in which]
-    _require_own_checkpoints(recipe, plans, out)
+    cells = [_cell(recipe, inputs, folds, out, seed_and_fold) for seed_and_fold in which]
+    _require_own_checkpoints(recipe, cells, out)
     _record(recipe, out)
-    tables = [_run_fold(recipe, store, plan, progress, place) for place, plan in enumerate(plans)]
+    return Experiment(recipe, store, out, cells)
+
+
+def run_cell(experiment: Experiment, cell: Cell, told: Told) -> None:
+    """Train one cell and write its network and calls, resuming where an interrupted attempt stopped.
+
+    Args:
+        experiment: what ``prepare_experiment`` returned.
+        cell: one of its cells; where it is finished, only what a kill left behind is removed.
+        told: called after every epoch with its number (from 1) and its inner loss in words.
+
+    Raises:
+        RunError: the loss became NaN or infinite.
+        StorageError: the disk is full; the last whole epoch can be resumed.
+    """
+    if not cell.is_finished:
+        recipe, store = experiment.recipe, experiment.store
+        restart = cell.folder / f"restart-{cell.key}"
+        fitted = fit_fold(recipe, store, cell.training, restart, 1000 * cell.seed + cell.fold, told)
+        _finish(recipe, store, cell, fitted)
+        if torch.distributed.is_initialized():  # the other processes of a multi-GPU run wait for the files
+            torch.distributed.barrier()
+    _tidy(cell.folder)
+
+
+def collect_calls(experiment: Experiment) -> pd.DataFrame:
+    """All cells' calls as one table, written to ``calls.csv``.
+
+    Raises:
+        RunError: a cell has not been run.
+    """
+    tables = [runs.read_csv(cell.folder / runs.CALLS, _COMMAND, runs.CALL_COLUMNS) for cell in experiment.cells]
     calls = pd.concat(tables).sort_values(["seed", "patient", "current"], ignore_index=True)
-    rank_zero_only(runs.write_csv)(out / runs.CALLS, calls)
+    rank_zero_only(runs.write_csv)(experiment.out / runs.CALLS, calls)
     return calls
-
-
-def prepare_store(
-    recipe: Recipe, cohort_run: Path, cases: list[Case], progress: Progress, images: Path | None = None
-) -> StudyStore:
-    """Bring every study of the cases into the cohort's store and open it.
-
-    Raises:
-        ImageError: with one line per study that could not be read; all others are in the store.
-    """
-    archive = open_run_images(cohort_run, images)
-    keys = sorted({key for case in cases for key in (case.prior_study, case.current_study)})
-    sources, failures = _find_files(archive, keys, recipe.sequences)
-    workers = min(joblib.cpu_count(), 8)
-    failures |= build_store(cohort_run / STORE, sources, recipe.grid, progress, workers)
-    if failures:
-        raise ImageError("\n".join(failures[key] for key in sorted(failures)))
-    return StudyStore(cohort_run / STORE, recipe.grid)
-
-
-def open_run_store(run: Path, recipe: Recipe) -> StudyStore:
-    """The store a trained run read its studies from.
-
-    Raises:
-        RunError: the run names no store, or it has gone.
-    """
-    place = runs.read_json(run / SOURCE, _COMMAND).get("store")
-    store = StudyStore(run / str(place), recipe.grid)
-    if place is None or not store.folder.is_dir():
-        raise RunError(problem("the store of aligned studies", "none", str(run), "run `ranoscope crossval` again"))
-    return store
-
-
-def _find_files(
-    archive: ImagingArchive, keys: list[StudyKey], sequences: tuple[Sequence, ...]
-) -> tuple[list[StudySource], dict[StudyKey, str]]:
-    """The studies' files, and a message for each study that lacks one."""
-    sources: list[StudySource] = []
-    failures: dict[StudyKey, str] = {}
-    for key in keys:
-        try:
-            source = study_source(archive, key)
-        except ImageError as error:
-            failures[key] = str(error)
-            continue
-        missing = [layout.atlas_file(sequence) for sequence in sequences if sequence not in source.volumes]
-        if missing:
-            do = "restore it from the download, or leave the sequence out of the recipe"
-            failures[key] = problem(f"the file {', '.join(missing)}", "none", str(key), do)
-        else:
-            sources.append(source)
-    return sources, failures
 
 
 @rank_zero_only
@@ -159,7 +182,7 @@ def _settle_folds(recipe: Recipe, cases: list[Case], out: Path) -> pd.DataFrame:
     Raises:
         RunError: the folder holds folds of another cohort or fold setting.
     """
-    drawn = assign_folds(cases, recipe.folds)
+    drawn = draw_folds(cases, recipe.folds)
     if (out / runs.FOLDS).is_file():
         known = read_folds(out)
         if not known.astype(str).equals(drawn.astype(str)):
@@ -175,28 +198,17 @@ def _settle_folds(recipe: Recipe, cases: list[Case], out: Path) -> pd.DataFrame:
     return drawn
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """One fold before it is trained; ``key`` changes with anything its network or calls depend on."""
-
-    seed: int
-    fold: int
-    folder: Path
-    test: list[Case]
-    training: list[Case]
-    key: str
-
-
-def _plan(recipe: Recipe, inputs: dict[Case, str], folds: pd.DataFrame, out: Path, which: tuple[int, int]) -> _Plan:
+def _cell(recipe: Recipe, inputs: dict[Case, str], folds: pd.DataFrame, out: Path, which: tuple[int, int]) -> Cell:
     seed, fold = which
-    held_out = set(folds.loc[(folds["seed"] == seed) & (folds["fold"] == fold), "patient"])
-    test = [case for case in inputs if case.patient in held_out]
-    training = [case for case in inputs if case.patient not in held_out]
+    rows = folds[(folds["seed"] == seed) & (folds["fold"] == fold)]
+    held_out = set(zip(rows["patient"], rows["current"], strict=True))
+    test = [case for case in inputs if (case.patient, str(case.current)) in held_out]
+    training = [case for case in inputs if (case.patient, str(case.current)) not in held_out]
     # Labels of held-out cases decide nothing of the network or its probabilities, and so are no part of the key.
     parts = [sorted(inputs[case] for case in test), sorted(f"{inputs[case]} {case.response}" for case in training)]
     text = json.dumps([training_fingerprint(recipe), *parts])
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return _Plan(seed, fold, fold_folder(out, seed, fold), test, training, key)
+    return Cell(seed, fold, fold_folder(out, seed, fold), test, training, key)
 
 
 def _inputs(store: StudyStore, case: Case) -> str:
@@ -204,9 +216,9 @@ def _inputs(store: StudyStore, case: Case) -> str:
     return f"{case} {store[case.prior_study].content} {store[case.current_study].content}"
 
 
-def _require_own_checkpoints(recipe: Recipe, plans: list[_Plan], out: Path) -> None:
+def _require_own_checkpoints(recipe: Recipe, cells: list[Cell], out: Path) -> None:
     """Raise RunError if a finished fold belongs to another recipe or another cohort, before anything is trained."""
-    keys = {plan.folder: plan.key for plan in plans}
+    keys = {cell.folder: cell.key for cell in cells}
     for record in sorted((out / runs.CHECKPOINTS).glob(f"seed-*/{FOLD}")):
         about = runs.read_json(record, _COMMAND)
         require_same_recipe(about, recipe, record.parent)
@@ -223,30 +235,8 @@ def _record(recipe: Recipe, out: Path) -> None:
     provenance.record(out, "crossval", recipe.model_dump(mode="json"), inputs, recipe.folds.seeds[0])
 
 
-def _run_fold(recipe: Recipe, store: StudyStore, plan: _Plan, progress: Progress, place: int) -> pd.DataFrame:
-    """Calls of the fold at this place of all: read if finished, else trained; ``fold.json``, written last, says so."""
-    epochs, count = recipe.training.epochs, recipe.folds.count
-    before, total = place * epochs, len(recipe.folds.seeds) * count * epochs
-    title = f"seed {plan.seed}, fold {plan.fold + 1} of {count}"
-    if (plan.folder / FOLD).is_file():
-        progress(before + epochs, total, f"{title}: finished before")
-    else:
-
-        def told(epoch: int, what: str) -> None:
-            progress(before + epoch, total, f"{title}, epoch {epoch}: {what}")
-
-        restart = plan.folder / f"restart-{plan.key}"
-        fitted = fit_fold(recipe, store, plan.training, restart, 1000 * plan.seed + plan.fold, told)
-        _finish(recipe, store, plan, fitted)
-        if torch.distributed.is_initialized():  # the other processes of a multi-GPU run wait for the files
-            torch.distributed.barrier()
-        progress(before + epochs, total, f"{title}: done")
-    _tidy(plan.folder)
-    return runs.read_csv(plan.folder / runs.CALLS, _COMMAND, runs.CALL_COLUMNS)
-
-
-def _calls(fitted: FittedFold, recipe: Recipe, store: StudyStore, plan: _Plan) -> pd.DataFrame:
-    answers = probabilities(fitted.network, store, plan.test, recipe).double().numpy()
+def _calls(fitted: FittedFold, recipe: Recipe, store: StudyStore, cell: Cell) -> pd.DataFrame:
+    answers = probabilities(fitted.network, store, cell.test, recipe).double().numpy()
     answers /= answers.sum(axis=1, keepdims=True)
     rows = [
         {
@@ -254,22 +244,22 @@ def _calls(fitted: FittedFold, recipe: Recipe, store: StudyStore, plan: _Plan) -
             "prior": str(case.prior),
             "current": str(case.current),
             "response": str(case.response),
-            "fold": plan.fold,
+            "fold": cell.fold,
             **{f"p_{name}": f"{answer[name.class_index]:.6f}" for name in RESPONSES},
             "call": str(RESPONSES[int(answer.argmax())]),
-            "seed": plan.seed,
+            "seed": cell.seed,
         }
-        for case, answer in zip(plan.test, answers, strict=True)
+        for case, answer in zip(cell.test, answers, strict=True)
     ]
     return pd.DataFrame(rows)[[*runs.CALL_COLUMNS, "seed"]]
 
 
 @rank_zero_only
-def _finish(recipe: Recipe, store: StudyStore, plan: _Plan, fitted: FittedFold) -> None:
-    save_weights(plan.folder / WEIGHTS, fitted.network)
-    runs.write_csv(plan.folder / runs.CALLS, _calls(fitted, recipe, store, plan))
+def _finish(recipe: Recipe, store: StudyStore, cell: Cell, fitted: FittedFold) -> None:
+    save_weights(cell.folder / WEIGHTS, fitted.network)
+    runs.write_csv(cell.folder / runs.CALLS, _calls(fitted, recipe, store, cell))
     about = {
-        "key": plan.key,
+        "key": cell.key,
         "recipe": training_fingerprint(recipe),
         "recipe_name": recipe.name,
         "best_epoch": fitted.best_epoch,
@@ -277,7 +267,7 @@ def _finish(recipe: Recipe, store: StudyStore, plan: _Plan, fitted: FittedFold) 
         "inner_loss": fitted.inner_loss,
         "history": fitted.history,
     }
-    runs.write_json(plan.folder / FOLD, about)
+    runs.write_json(cell.folder / FOLD, about)
 
 
 @rank_zero_only

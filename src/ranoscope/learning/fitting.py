@@ -121,7 +121,7 @@ def fit_fold(recipe: Recipe, store: StudyStore, cases: list[Case], folder: Path,
     """
     training, inner = inner_split(cases, recipe.training.inner_validation, seed)
     L.seed_everything(seed, workers=True, verbose=False)
-    weights = class_weights(training) if recipe.training.class_weighted_loss else None
+    weights = class_weights(training) if recipe.training.imbalance in ("loss", "both") else None
     module = ResponseModule(build_network(recipe), recipe.training, weights)
     dataset = CaseDataset(store, training, recipe, seed=seed)
     diary = _Diary(dataset, seed, folder, told)

@@ -149,6 +149,7 @@ def build_network(recipe: Recipe) -> PairNetwork:
     if isinstance(settings, DenseNetSettings):
         network = StackedDenseNet(len(recipe.sequences), settings)
     else:
+        assert isinstance(settings, ChangeAwareSettings)
         network = ChangeAwareNetwork(len(recipe.sequences), settings)
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return network

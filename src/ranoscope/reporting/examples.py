@@ -15,7 +15,7 @@ from ranoscope.errors import RunError, problem
 from ranoscope.explaining.cases import ExplainedCase, MapFile
 from ranoscope.explaining.methods import METHODS
 from ranoscope.imaging.nifti import decode
-from ranoscope.learning.crossval import open_run_store
+from ranoscope.learning.studies import open_run_store
 from ranoscope.reporting.viewer import viewer_payload
 
 
