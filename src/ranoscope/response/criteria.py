@@ -114,6 +114,8 @@ class Criteria(_Settings):
     ``non_measurable_growth_mm``, ``non_measurable_growth_percent``: growth by which a non-measurable lesion that
     becomes measurable is progression (more than so many mm of the largest diameter, or at least so many percent of the
     product); None: no such rule. ``physiological_mg_per_day``: dexamethasone equivalent of replacement therapy.
+    ``progression_from_radiotherapy``: the first scan after radiotherapy becomes the reference for progression, while
+    the baseline stays that for response.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Criteria(_Settings):
     baseline: BaselineRule = BaselineRule.FIRST
     # B6: the post-radiotherapy MRI is made about 4 weeks after its end; earlier scans are not the baseline.
     post_radiotherapy_days: int = 21
+    progression_from_radiotherapy: bool = False
     confirmation_days: int | None = 28
     confirm_progression: Confirmation = Confirmation.NEVER
     progression_confirmation_days: int = 28
@@ -163,6 +166,7 @@ RANO_HGG = Criteria(
     title="RANO-HGG 2010",
     source="Wen et al. 2010, J Clin Oncol 28:1963",
     parts={Compartment.ENHANCING: Part(thresholds=_BOTH, t2_flair=T2Rule.PROGRESSION)},
+    progression_from_radiotherapy=True,
     early_window=EarlyWindow(
         days=_RADIOTHERAPY_WINDOW_DAYS,
         after_radiotherapy=True,
