@@ -5,11 +5,16 @@ Values in comments marked *verify* are settings whose original wording was not r
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 
+from ranoscope.config import Settings, overlay, parse_change, parse_settings
+from ranoscope.errors import RecipeError, problem
+from ranoscope.response.calls import Category
 from ranoscope.response.timeline import Compartment, Measure
 
 Percent = Annotated[int, Field(gt=0)]
@@ -39,19 +44,11 @@ class BaselineRule(StrEnum):
 
 
 class Confirmation(StrEnum):
-    """When progression by size needs a second scan."""
+    """When progression seen on images needs a second scan."""
 
     NEVER = "never"
     EARLY = "within the early window"
     ALWAYS = "always"
-
-
-class EarlyRule(StrEnum):
-    """What the early window asks of progression."""
-
-    FIELD_OR_HISTOLOGY = "outside the radiation field, or tumour on histology"
-    REPEAT = "a repeat scan, or tumour on histology"
-    REPEAT_UNLESS_DECLINE = "a repeat scan against the first progression, unless the patient declines"
 
 
 class SecondStep(StrEnum):
@@ -61,11 +58,7 @@ class SecondStep(StrEnum):
     NADIR = "still beyond the threshold against the nadir"
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Thresholds(_Settings):
+class Thresholds(Settings):
     """Percent, inclusive: progression (up from the nadir), response and minor response (down from the baseline)."""
 
     progression: Percent
@@ -73,7 +66,7 @@ class Thresholds(_Settings):
     minor_response: Percent | None = None
 
 
-class Part(_Settings):
+class Part(Settings):
     """How one compartment is measured and followed.
 
     ``minimum_mm``: both diameters of a measurable lesion reach it, or twice the slice thickness if that is thicker than
@@ -90,32 +83,43 @@ class Part(_Settings):
     new_lesion: NewLesionRule = NewLesionRule.PROGRESSION
     enhancement_is_progression: bool = False
 
+    @model_validator(mode="after")
+    def _every_measure(self) -> Self:
+        if missing := set(Measure) - set(self.thresholds):
+            raise ValueError(f"thresholds for {', '.join(sorted(missing))} are missing")
+        return self
 
-class EarlyWindow(_Settings):
-    """A time after a treatment in which progression is not believed at first.
 
-    ``days``: strictly fewer days than this since the end of radiotherapy (``after_radiotherapy``) or the start of
-    immunotherapy. ``decline_alone``: whether clinical decline alone is progression within it.
-    ``new_lesion_alone``: whether a new lesion alone is. ``repeat_days``: the least time to the repeat scan.
+class EarlyWindow(Settings):
+    """A time after a treatment in which progression on images is not believed at first; histology is, at any time.
+
+    ``days``: strictly fewer days than this since the end of radiotherapy (``after_radiotherapy``; the time before its
+    end counts too) or since the start of immunotherapy (the time before it does not).
+    ``outside_field_is_progression``: whether growth or a lesion outside the radiation field is believed.
+    ``decline_is_progression``: whether clinical decline alone is progression within the window.
     """
 
     days: int
     after_radiotherapy: bool
-    rule: EarlyRule
-    decline_alone: bool
-    new_lesion_alone: bool
-    repeat_days: int = 28
+    outside_field_is_progression: bool
+    decline_is_progression: bool
 
 
-class Criteria(_Settings):
+class Criteria(Settings):
     """One publication's rules.
 
+    ``mixed_targets``: how many lesions of a mixed tumour are summed at most over both compartments. ``mixed``: its
+    category by that of enhancing, then of non-enhancing disease; PD in either is PD whatever the table says.
+    ``baseline``, ``post_radiotherapy_days``: which scan is the baseline. ``progression_from_radiotherapy``: the first
+    scan after radiotherapy becomes the reference for progression, while the baseline stays that for response.
     ``confirmation_days``: least time to the scan that confirms CR, PR or MR; None: a single scan suffices.
+    ``confirm_progression``, ``progression_confirmation_days``, ``second_step``: whether, how long after and against
+    what a repeat scan confirms progression. ``unconfirmed_becomes_reference``: a preliminary progression that its
+    repeat scan does not confirm is the reference for progression from then on.
     ``non_measurable_growth_mm``, ``non_measurable_growth_percent``: growth by which a non-measurable lesion that
-    becomes measurable is progression (more than so many mm of the largest diameter, or at least so many percent of the
+    becomes measurable is progression (more than so many mm of the largest diameter and at least so many percent of the
     product); None: no such rule. ``physiological_mg_per_day``: dexamethasone equivalent of replacement therapy.
-    ``progression_from_radiotherapy``: the first scan after radiotherapy becomes the reference for progression, while
-    the baseline stays that for response.
+    ``rate_after_progression``: whether scans after progression still get a category (a trial ends there).
     """
 
     name: str
@@ -123,6 +127,7 @@ class Criteria(_Settings):
     source: str
     parts: dict[Compartment, Part]
     mixed_targets: int | None = None
+    mixed: dict[Category, dict[Category, Category]] = Field(default_factory=dict)
     baseline: BaselineRule = BaselineRule.FIRST
     # B6: the post-radiotherapy MRI is made about 4 weeks after its end; earlier scans are not the baseline.
     post_radiotherapy_days: int = 21
@@ -131,8 +136,9 @@ class Criteria(_Settings):
     confirm_progression: Confirmation = Confirmation.NEVER
     progression_confirmation_days: int = 28
     second_step: SecondStep = SecondStep.NADIR
+    unconfirmed_becomes_reference: bool = False
     early_window: EarlyWindow | None = None
-    clinical_decline_is_progression: bool = True
+    clinical_decline_is_progression: bool = True  # verify what counts as decline (a fall in KPS)
     non_measurable_is_progression: bool = True
     leptomeningeal_is_progression: bool = False
     steroids_limit_response: bool = True
@@ -141,12 +147,29 @@ class Criteria(_Settings):
     non_measurable_growth_mm: float | None = 5.0  # verify
     non_measurable_growth_percent: Percent | None = 25  # verify
     physiological_mg_per_day: float = 0.75
+    rate_after_progression: bool = True
+
+    @model_validator(mode="after")
+    def _whole_mixed_table(self) -> Self:
+        rated = (Category.CR, Category.PR, Category.MR, Category.SD)
+        if len(self.parts) > 1 and any(other not in self.mixed.get(one, {}) for one in rated for other in rated):
+            raise ValueError("`mixed` needs a category for every pair of CR, PR, MR and SD")
+        return self
 
 
 _AREA = Thresholds(progression=25, response=50)
 _VOLUME = Thresholds(progression=40, response=65)
 _BOTH = {Measure.AREA: _AREA, Measure.VOLUME: _VOLUME}
 _RADIOTHERAPY_WINDOW_DAYS = 84
+# RANO 2.0: a response of one compartment beside stable disease of the other is that response; a complete one beside
+# anything else is the other's. Beside a minor response, PR stands as it does beside SD (verify).
+_CR, _PR, _MR, _SD = Category.CR, Category.PR, Category.MR, Category.SD
+_MIXED = {
+    _CR: {_CR: _CR, _PR: _PR, _MR: _MR, _SD: _SD},
+    _PR: {_CR: _PR, _PR: _PR, _MR: _PR, _SD: _PR},
+    _MR: {_CR: _MR, _PR: _PR, _MR: _MR, _SD: _MR},
+    _SD: {_CR: _SD, _PR: _PR, _MR: _MR, _SD: _SD},
+}
 
 MACDONALD = Criteria(
     name="macdonald",
@@ -170,9 +193,8 @@ RANO_HGG = Criteria(
     early_window=EarlyWindow(
         days=_RADIOTHERAPY_WINDOW_DAYS,
         after_radiotherapy=True,
-        rule=EarlyRule.FIELD_OR_HISTOLOGY,
-        decline_alone=False,
-        new_lesion_alone=False,
+        outside_field_is_progression=True,
+        decline_is_progression=False,
     ),
 )
 
@@ -199,6 +221,7 @@ MRANO = Criteria(
     baseline=BaselineRule.POST_RADIOTHERAPY,
     confirm_progression=Confirmation.ALWAYS,
     second_step=SecondStep.PRELIMINARY_SCAN,  # verify
+    unconfirmed_becomes_reference=True,
 )
 
 RANO_2 = Criteria(
@@ -221,15 +244,15 @@ RANO_2 = Criteria(
         ),
     },
     mixed_targets=3,  # verify
+    mixed=_MIXED,  # verify
     baseline=BaselineRule.POST_RADIOTHERAPY,
     confirm_progression=Confirmation.EARLY,
     leptomeningeal_is_progression=True,
     early_window=EarlyWindow(
         days=_RADIOTHERAPY_WINDOW_DAYS,
         after_radiotherapy=True,
-        rule=EarlyRule.REPEAT,
-        decline_alone=True,
-        new_lesion_alone=False,
+        outside_field_is_progression=False,
+        decline_is_progression=True,
     ),
 )
 
@@ -241,14 +264,41 @@ IRANO = Criteria(
     confirm_progression=Confirmation.EARLY,
     progression_confirmation_days=84,
     second_step=SecondStep.PRELIMINARY_SCAN,
+    unconfirmed_becomes_reference=True,
     early_window=EarlyWindow(
         days=183,
         after_radiotherapy=False,
-        rule=EarlyRule.REPEAT_UNLESS_DECLINE,
-        decline_alone=True,
-        new_lesion_alone=False,
-        repeat_days=84,
+        outside_field_is_progression=False,
+        decline_is_progression=True,
     ),
 )
 
 CRITERIA: tuple[Criteria, ...] = (MACDONALD, RANO_HGG, RANO_LGG, MRANO, RANO_2, IRANO)
+
+
+def criteria_by_name(name: str) -> Criteria:
+    """The published criteria of that name.
+
+    Raises:
+        RecipeError: there are none.
+    """
+    known = {criteria.name: criteria for criteria in CRITERIA}
+    if name not in known:
+        near = difflib.get_close_matches(name.lower(), known, n=1)
+        do = f"did you mean `{near[0]}`" if near else "use one of these"
+        raise RecipeError(problem(f"one of {', '.join(known)}", f"`{name}`", "the name of the criteria", do))
+    return known[name]
+
+
+def with_changes(criteria: Criteria, changes: Iterable[str]) -> Criteria:
+    """The criteria with settings laid over them, each ``key.sub=value`` with a YAML value.
+
+    For instance ``confirmation_days=null`` or ``parts.enhancing.targets=3``.
+
+    Raises:
+        RecipeError: not ``key=value``, or a key or value that is not allowed, by name.
+    """
+    content = criteria.model_dump(mode="json")
+    for change in changes:
+        content = overlay(content, parse_change(change))
+    return parse_settings(Criteria, content, f"the settings of {criteria.name}")
