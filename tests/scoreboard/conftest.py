@@ -42,7 +42,10 @@ def write_cohort_tables(folder: Path, patients=14, seed=0) -> Path:
             response = NAMES[int(generator.integers(4)) if number % 3 else step % 4]
             level = {"PD": level * 3 + 900, "SD": level, "PR": level * 0.2, "CR": 0.0}[response]
             week = f"week-{12 * step:03d}"
-            ratings.append([name, week, "", "", response, ""])
+            # The ball of this product has the first segmenter's volume.
+            edge = round((6 * level / np.pi) ** (1 / 3), 1)
+            text = f"T2-Progr., target L.: {edge}mm x {edge}mm" if response == "PD" else ""
+            ratings.append([name, week, "", "", response, text])
             volumes.append([name, week, 30_000.0, round(level, 2), round(level * 1.2, 2)])
     header = [
         "Patient",

@@ -78,7 +78,23 @@ def test_the_page_stands_alone_and_shows_every_row(run, board):
         assert one["knew"].replace("'", "&#39;") in page
         assert f">{100 * one['metrics']['balanced_accuracy']['estimate']:.1f}<" in page
     assert "Research use only" in page
-    assert page.count("<svg") == 2 + 2 * 3
+    assert page.count("<svg") == 2 + 2 * 3 + 1
+
+
+def test_the_experts_sizes_are_listed_and_compared(run, board, tables):
+    progressions = pd.read_csv(tables / RATINGS)["Rating (according to RANO)"].eq("PD").sum()
+    sizes = pd.read_csv(run / "rationale_sizes.csv")
+    assert sizes["product_mm2"].notna().sum() == progressions == board["expert_sizes"]["visits"]
+    assert len(sizes) == 14 * 5
+    # Made as balls of the first segmenter's volume, of which the second finds 1.2 times as much.
+    first, second = (
+        board["expert_sizes"]["sources"][f"{one}_enhancing_mm3"]["all"] for one in ("hdglio", "deepbratumia")
+    )
+    assert first["icc_log"]["estimate"] > 0.999
+    assert second["ratio"]["estimate"] == pytest.approx(1.2, abs=0.01)
+    page = (run / "scoreboard.html").read_text(encoding="utf-8")
+    assert f"of {progressions} lesions" in page
+    assert f">{second['ratio']['estimate']:.2f} (" in page
 
 
 def test_only_differences_above_zero_are_green(run, board):

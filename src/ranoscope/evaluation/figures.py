@@ -43,7 +43,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def draw_scoreboard(scorecard: dict[str, Any]) -> bytes:
+def draw_scoreboard(scorecard: dict[str, Any], title: str = "Balanced accuracy beside the rivals") -> bytes:
     """Forest plot: balanced accuracy with its interval, models above rivals, chance as a dashed line."""
     contenders = scorecard["contenders"]
     chance = next(metric.chance for metric in METRICS if metric.name == BALANCED_ACCURACY)
@@ -60,7 +60,7 @@ def draw_scoreboard(scorecard: dict[str, Any]) -> bytes:
         axes.set_yticks(range(len(contenders)), [f"{c['title']}\n({c['level'] or 'undeclared'})" for c in contenders])
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.grid(visible=True)
-        axes.set_title("Balanced accuracy beside the rivals")
+        axes.set_title(title)
         return svg_bytes(figure)
 
 

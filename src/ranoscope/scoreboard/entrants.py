@@ -10,6 +10,7 @@ import pandas as pd
 
 from ranoscope import provenance
 from ranoscope.cohort.files import read_cases, read_patients, read_studies, write_cohort
+from ranoscope.cohort.lumiere import RatingRow, read_tables
 from ranoscope.cohort.pairing import Cohort, build_cohort
 from ranoscope.config import CohortSettings
 from ranoscope.domain import RESPONSES, Case, StudyKey, Visit
@@ -27,13 +28,14 @@ class Entry:
     """What the examination is made of.
 
     ``cases``: n cases. ``courses``: by patient. ``studies``: ``patient, visit, rating, enhancing_mm3`` of every study
-    that is rated or measured, for the rivals. ``coverage``: how many of the cases' studies are measured.
-    ``notes``: for the user.
+    that is rated or measured, for the rivals. ``ratings``: the rating table's rows, of every patient of the courses.
+    ``coverage``: how many of the cases' studies are measured. ``notes``: for the user.
     """
 
     cases: tuple[Case, ...]
     courses: dict[str, Course]
     studies: pd.DataFrame
+    ratings: tuple[RatingRow, ...]
     coverage: dict[str, int]
     notes: list[str]
 
@@ -72,7 +74,8 @@ def gather(tables: Path, volumes: Path | None, run: Path, settings: CohortSettin
     if strangers:
         notes.append(f"Volumes of {len(strangers)} patients without ratings stay out: {', '.join(strangers)}.")
     courses = make_courses(read_studies(run), read_patients(run), measured.volumes)
-    return Entry(cases, courses, _studies(courses), _coverage(cases, measured), notes)
+    ratings = tuple(row for row in read_tables(tables).ratings if row.patient in courses)
+    return Entry(cases, courses, _studies(courses), ratings, _coverage(cases, measured), notes)
 
 
 def _without_unmeasured(cohort: Cohort, measured: MeasuredVolumes) -> Cohort:

@@ -19,6 +19,7 @@ from ranoscope.scoreboard.features import feature_table
 from ranoscope.scoreboard.models import MODELS, Model
 from ranoscope.scoreboard.page import draw_figures, render_page
 from ranoscope.scoreboard.protocol import Exam, Progress, examine, fold_matrix
+from ranoscope.scoreboard.rationale import RATIONALE_SIZES, compare_with_volumes, rationale_table, stated_burdens
 
 SCOREBOARD = "scoreboard.json"
 PAGE = "scoreboard.html"
@@ -31,8 +32,8 @@ def make_scoreboard(
 ) -> dict[str, Any]:  # fmt: skip
     """Examine everybody and write the scoreboard; finished parts of an earlier attempt are kept.
 
-    Writes the cohort's files, ``folds.csv``, ``calls_<name>.csv``, ``scoreboard.csv``, ``figures/*.svg``,
-    ``scoreboard.html`` and, last, ``scoreboard.json``.
+    Writes the cohort's files, ``folds.csv``, ``calls_<name>.csv``, ``rationale_sizes.csv``, ``scoreboard.csv``,
+    ``figures/*.svg``, ``scoreboard.html`` and, last, ``scoreboard.json``.
 
     Args:
         tables: folder with LUMIERE's rating and demographics tables, or a whole download.
@@ -66,6 +67,7 @@ def make_scoreboard(
     notes = [*fold_warnings(list(entry.cases), folds), *entry.notes]
     scoreboard = {
         **assemble(contenders, evaluation, told),
+        **_beside_the_expert(entry, run, evaluation),
         "rivals_not_shown": unavailable,
         "coverage": entry.coverage,
         "notes": notes,
@@ -101,6 +103,12 @@ def _examined(models: tuple[Model, ...], exam: Exam, run: Path, progress: Progre
         )
         for model in models
     ]
+
+
+def _beside_the_expert(entry: Entry, run: Path, evaluation: EvaluationSettings) -> dict[str, Any]:
+    """The expert's own words beside the volumes: the table written, its summary returned."""
+    runs.write_csv(run / RATIONALE_SIZES, rationale_table(entry.ratings))
+    return {"expert_sizes": compare_with_volumes(stated_burdens(entry.ratings), entry.courses, evaluation)}
 
 
 def _rivals(evidence: Evidence) -> tuple[list[Contender], list[dict[str, str]]]:

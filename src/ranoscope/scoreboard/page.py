@@ -11,12 +11,19 @@ from ranoscope import __version__
 from ranoscope.domain import InformationLevel
 from ranoscope.evaluation.figures import draw_calibration, draw_confusion, draw_recall, draw_scoreboard
 from ranoscope.evaluation.scores import BALANCED_ACCURACY, FIRST_PROGRESSION_AUC
+from ranoscope.scoreboard.figures import draw_expert_sizes
 
 _COLUMNS = (
     (BALANCED_ACCURACY, "Balanced accuracy"), (FIRST_PROGRESSION_AUC, "1st-PD AUC"), ("recall_CR", "CR"),
     ("recall_PR", "PR"), ("recall_SD", "SD"), ("recall_PD", "PD"), ("macro_f1", "Macro-F1"),
     ("quadratic_kappa", "Kappa"), ("pd_auc", "PD AUC"), ("ece", "ECE"), ("brier", "Brier"),
 )  # fmt: skip
+EXPERT_SIZES = "expert_sizes.svg"
+_AGREEMENT = (
+    ("spearman", "Spearman"), ("icc_log", "ICC(2,1) of logs"), ("icc", "ICC(2,1)"), ("log_log_slope", "Log-log slope"),
+    ("ratio", "Measured / stated"), ("ratio_low", "95 % limit, low"), ("ratio_high", "high"),
+)  # fmt: skip
+_VISITS = {"all": "all visits", "complete": "no other lesion named"}
 _PERCENT = {BALANCED_ACCURACY, "accuracy", "recall_CR", "recall_PR", "recall_SD", "recall_PD"}
 
 
@@ -29,7 +36,8 @@ def draw_figures(scoreboard: dict[str, Any]) -> dict[str, bytes]:
     for model in best:
         figures[f"confusion_{model['name']}.svg"] = draw_confusion({**scoreboard, "contenders": [model]})
         figures[f"calibration_{model['name']}.svg"] = draw_calibration({**scoreboard, "contenders": [model]})
-    return figures
+    sizes = draw_expert_sizes(scoreboard["expert_sizes"])
+    return figures if sizes is None else figures | {EXPERT_SIZES: sizes}
 
 
 def best_models(scoreboard: dict[str, Any]) -> list[dict[str, Any]]:
@@ -60,7 +68,10 @@ def render_page(scoreboard: dict[str, Any], figures: dict[str, bytes]) -> str:
         rows=[_row(one) for one in scoreboard["contenders"]],
         tiles=[_tile(scoreboard, one) for one in best_models(scoreboard)],
         differences=[_difference(scoreboard, one) for one in scoreboard["comparisons"]],
-        figures={name: _inline(drawing) for name, drawing in figures.items()},
+        figures={name: _inline(drawing) for name, drawing in figures.items() if name != EXPERT_SIZES},
+        sizes_figure=_inline(figures[EXPERT_SIZES]) if EXPERT_SIZES in figures else None,
+        agreement_columns=[title for _, title in _AGREEMENT],
+        agreements=_agreements(scoreboard["expert_sizes"]),
         metrics=scoreboard["metrics"],
         css=_page_file("scoreboard.css"),
         script=_page_file("scoreboard.js"),
@@ -129,6 +140,25 @@ def _difference(scoreboard: dict[str, Any], comparison: dict[str, Any]) -> dict[
         "better": "–" if better is None else f"{100 * better:.1f} %",
         "first": "–" if first["estimate"] is None else f"{first['estimate']:+.3f}".replace("-", "−"),
     }
+
+
+def _agreements(expert_sizes: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row per source of volumes and choice of visits; sources with too few visits stay out."""
+    rows = []
+    for source, found in expert_sizes["sources"].items():
+        for kind, title in _VISITS.items():
+            if "reason" not in found[kind]:
+                cells = [_number_with_interval(found[kind][name]) for name, _ in _AGREEMENT]
+                visits = {"visits": found[kind]["pairs"], "zeros": found[kind]["zeros"]}
+                rows.append({"title": f"{source.removesuffix('_mm3')}, {title}", **visits, "cells": cells})
+    return rows
+
+
+def _number_with_interval(found: dict[str, Any]) -> str:
+    if found["estimate"] is None:
+        return "–"
+    between = "" if found["low"] is None else f" ({found['low']:.2f}–{found['high']:.2f})"
+    return f"{found['estimate']:.2f}{between}"
 
 
 def _points(change: dict[str, Any]) -> str:
