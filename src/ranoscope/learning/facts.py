@@ -1,0 +1,149 @@
+"""What a network is told besides the images: clinical facts, weeks, and which sequences were acquired.
+
+Facts are fused late, as one row of numbers per case. Numbers (age, weeks) are z-scored with a scale fitted on a fold's
+training cases; words (sex, IDH, MGMT) are one column per word. What is not known stays unknown: a column of its own
+says so, and neither a number nor a word is put in its place. The reference paper's encoding is not reproduced: there an
+unknown IDH is 0, half-way between wild type (1) and anything else (-1), `wt` in lower case is not recognised, and age
+and week enter unscaled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ranoscope.config import MissingSequences, Recipe
+from ranoscope.domain import Case
+from ranoscope.imaging.store import StudyStore
+
+BoolArray = npt.NDArray[np.bool_]
+# The words of patients.csv; anything else there counts as unknown.
+_WORDS = {
+    "sex": ("female", "male"),
+    "idh": ("wild type", "mutant"),
+    "mgmt": ("methylated", "not methylated"),
+}
+_NUMBERS = ("age", "interval", "week")
+_STUDIES = ("prior", "current")
+
+
+def fact_names(recipe: Recipe) -> tuple[str, ...]:
+    """Names of a recipe's facts, one per column; empty for a recipe that gives the network images alone.
+
+    In this order: ``age``, ``age unknown``, a column per word of sex, IDH and MGMT and one for unknown, ``interval``,
+    ``week``, as far as the recipe's clinical settings ask for them; then, where missing sequences are zero-filled,
+    ``prior CT1 acquired`` and so on for each study and sequence.
+    """
+    clinical = recipe.clinical
+    names: list[str] = ["age", "age unknown"] if clinical.age else []
+    for fact, words in _WORDS.items():
+        if getattr(clinical, fact):
+            names += [f"{fact} {word}" for word in (*words, "unknown")]
+    names += [name for name in ("interval", "week") if getattr(clinical, name)]
+    if recipe.missing_sequences is MissingSequences.ZERO_FILL:
+        names += [f"{study} {sequence} acquired" for study in _STUDIES for sequence in recipe.sequences]
+    return tuple(names)
+
+
+@dataclass(frozen=True)
+class FactScale:
+    """Centre and spread (standard deviation) of each number among a fold's training cases, in years or weeks.
+
+    A number that no training case has is not in it; it counts as unknown everywhere.
+    """
+
+    parts: Mapping[str, tuple[float, float]]
+
+    @classmethod
+    def fit(cls, cases: list[Case], patients: pd.DataFrame) -> FactScale:
+        """The scale of training cases.
+
+        Args:
+            cases: training cases of one fold, and no others.
+            patients: patients.csv as ``cohort.files.read_patients`` gives it.
+        """
+        people = _people(patients)
+        parts = {}
+        for name in _NUMBERS:
+            values = np.array([_number(case, people, name) for case in cases])
+            known = values[~np.isnan(values)]
+            if len(known):
+                spread = float(known.std())
+                parts[name] = (float(known.mean()), spread if spread > 0 else 1.0)
+        return cls(parts)
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """For fold.json."""
+        return {name: list(part) for name, part in self.parts.items()}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> FactScale:
+        """What ``as_dict`` wrote."""
+        return cls({name: (float(centre), float(spread)) for name, (centre, spread) in content.items()})
+
+    def standardise(self, name: str, value: float) -> float:
+        """``value`` in standard deviations from the centre; NaN where it, or the scale, is unknown."""
+        if name not in self.parts:
+            return math.nan
+        centre, spread = self.parts[name]
+        return (value - centre) / spread
+
+
+def acquired(case: Case, store: StudyStore, recipe: Recipe) -> BoolArray:
+    """Which of the recipe's sequences each study has, shape (study, sequence), study 0 = prior.
+
+    Raises:
+        RunError: a study is not in the store.
+    """
+    studies = (store[case.prior_study], store[case.current_study])
+    return np.array([[sequence in study.sequences for sequence in recipe.sequences] for study in studies], bool)
+
+
+def fact_tensor(case: Case, patients: pd.DataFrame, store: StudyStore, recipe: Recipe, scale: FactScale) -> Tensor:
+    """A case's facts, float32 (n,), in the order of ``fact_names``.
+
+    Args:
+        case: the case; its patient may be absent from ``patients``, and is then unknown in every respect.
+        patients: patients.csv as ``cohort.files.read_patients`` gives it.
+        store: aligned studies, asked for the sequences they have.
+        recipe: says which facts there are.
+        scale: of the fold's training cases.
+
+    Raises:
+        RunError: a study is not in the store.
+    """
+    clinical, people = recipe.clinical, _people(patients)
+    row: list[float] = []
+    if clinical.age:
+        age = scale.standardise("age", _number(case, people, "age"))
+        row += [0.0, 1.0] if math.isnan(age) else [age, 0.0]
+    for fact, words in _WORDS.items():
+        if getattr(clinical, fact):
+            said = people.get(case.patient, {}).get(fact)
+            row += [*(float(said == word) for word in words), float(said not in words)]
+    row += [scale.standardise(n, _number(case, people, n)) for n in ("interval", "week") if getattr(clinical, n)]
+    facts = torch.tensor(row, dtype=torch.float32)
+    if recipe.missing_sequences is MissingSequences.ZERO_FILL:
+        facts = torch.cat([facts, torch.from_numpy(acquired(case, store, recipe)).flatten().float()])
+    return facts
+
+
+def _people(patients: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    return {str(row["patient"]): {str(name): cell for name, cell in row.items()} for row in patients.to_dict("records")}
+
+
+def _number(case: Case, people: dict[str, dict[str, Any]], name: str) -> float:
+    """Years or weeks; NaN where unknown."""
+    if name == "interval":
+        return float(case.weeks_between)
+    if name == "week":
+        return float(case.current.week)
+    return float(people.get(case.patient, {}).get("age_years", math.nan))

@@ -1,0 +1,47 @@
+"""What is learnt: the four responses, or PD against the rest; how two probabilities become a row of calls.csv."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ranoscope.config import Recipe, Target
+from ranoscope.domain import RESPONSES, Case, Response
+
+_REST = tuple(response for response in RESPONSES if response is not Response.PD)
+
+
+def class_names(target: Target) -> tuple[str, ...]:
+    """The network's classes in the order of its logits, PD first."""
+    return tuple(RESPONSES) if target is Target.FOUR_CLASSES else (str(Response.PD), "rest")
+
+
+def class_count(recipe: Recipe) -> int:
+    """Number of logits of the recipe's network: 4, or 2 for PD against the rest."""
+    return len(class_names(recipe.target))
+
+
+def class_of(response: Response, target: Target) -> int:
+    """Index of the logit that stands for a response."""
+    return response.class_index if target is Target.FOUR_CLASSES else int(response is not Response.PD)
+
+
+def rest_shares(cases: list[Case]) -> dict[Response, float]:
+    """Shares of SD, PR and CR among the training cases that are not PD; a third each where there is none."""
+    counts = {response: sum(case.response is response for case in cases) for response in _REST}
+    total = sum(counts.values())
+    return {response: count / total if total else 1 / len(_REST) for response, count in counts.items()}
+
+
+def four_probabilities(answers: Tensor, shares: dict[Response, float]) -> Tensor:
+    """PD and rest as the four columns of calls.csv: PD as predicted, the rest dealt out by ``shares``.
+
+    Args:
+        answers: probabilities (case, 2).
+        shares: of SD, PR and CR, summing to 1.
+
+    Returns:
+        (case, 4) in the order PD, SD, PR, CR. Only what it says of PD is learnt.
+    """
+    portions = torch.tensor([shares[response] for response in _REST], dtype=answers.dtype)
+    return torch.cat([answers[:, :1], answers[:, 1:] * portions], dim=1)
