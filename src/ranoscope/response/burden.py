@@ -73,8 +73,10 @@ def measurable_at_baseline(series: Series, found: Sequence[Burden]) -> bool | No
     """
     if series.baseline is None:
         return None
-    size = found[series.baseline].size
-    return None if size is None else size > 0
+    burden = found[series.baseline]
+    if burden.size is None:
+        return True if burden.targets and burden.scan.lesions is not None else None
+    return burden.size > 0
 
 
 @dataclass(frozen=True)
@@ -104,17 +106,13 @@ class _Course:
         return self._first_scans(self._measurable)
 
     def appeared(self, place: int) -> tuple[str, ...]:
-        """Lesions at a scan that were in no list up to the scan's reference (or in the first list, if later)."""
-        references, lesions = self.series.references(place), self.lists[place]
-        if not references or lesions is None:
-            return ()
-        since = max(references.start, next(n for n, one in enumerate(self.lists) if one is not None))
-        return tuple(sorted(name for name in lesions if self.first[name] > since))
+        """Lesions at a scan that no scan showed up to its reference, or up to the first list after that."""
+        since = self._compared_with(place)
+        return tuple(sorted(name for name in self.lists[place] or () if since is not None and self.first[name] > since))
 
     def new(self, place: int) -> NewLesion | None:
         """Whether a lesion appears, or one that appeared since the reference is measurable for the first time."""
-        compared = self.series.references(place) and any(one is not None for one in self.lists[:place])
-        if self.lists[place] is None or not compared:
+        if self.lists[place] is None or self._compared_with(place) is None:
             return None
         appeared = self.appeared(place)
         if any(self.first_measurable.get(name) == place for name in appeared):
@@ -154,6 +152,10 @@ class _Course:
             return NonMeasurable.WORSE
         outside = any(name not in (*targets, *joining) for name in lesions)
         return NonMeasurable.PRESENT if outside else NonMeasurable.ABSENT
+
+    def _compared_with(self, place: int) -> int | None:
+        """The first scan from the reference on that lists lesions: what it does not show has appeared since."""
+        return next((n for n in self.series.references(place) if self.lists[n] is not None), None)
 
     @property
     def _new_are_added(self) -> bool:

@@ -112,21 +112,25 @@ def make_series(timeline: Timeline, criteria: Criteria) -> tuple[Series, ...]:
     series that has one. A baseline that a reader names overrides this in its series.
     """
     parts, listed = compartments(timeline, criteria), _listed(timeline)
-    after_radiotherapy = criteria.baseline is BaselineRule.POST_RADIOTHERAPY and timeline.recurrent is not True
+    newly_diagnosed = timeline.recurrent is not True
+    awaited = criteria.baseline is BaselineRule.POST_RADIOTHERAPY and newly_diagnosed
     made: list[Series] = []
     for scans in _cut(timeline.scans):
-        baseline, notes = _first(scans), _doubts(scans, timeline, closed=bool(made) and _closed(made[-1].scans))
+        opening, treated = _opening(scans), _after_radiotherapy(scans, timeline, criteria)
         named = next((place for place, scan in enumerate(scans) if scan.id == timeline.baseline), None)
-        treated = _after_radiotherapy(scans, timeline, criteria)
+        baseline = opening if not awaited or treated is None else treated
+        doubtful = baseline == 0 and _doubtful(scans[0], newly_diagnosed, made[-1].scans[-1] if made else None)
+        doubtful = doubtful or (baseline is not None and awaited and treated is None)
         if named is not None:
-            baseline, notes, after_radiotherapy = named, [], False
-        elif after_radiotherapy and baseline is not None:
-            baseline, notes = (baseline, [Flag.BASELINE_IS_NOT_THE_CRITERIAS]) if treated is None else (treated, [])
-            after_radiotherapy = treated is None and timeline.radiotherapy_end_day is not None
-        moves = criteria.progression_from_radiotherapy and timeline.recurrent is not True
-        reference = max(baseline, treated) if moves and baseline is not None and treated is not None else baseline
+            baseline, doubtful = named, False
+        if baseline is not None:
+            # One series holds the post-radiotherapy baseline; where its date is unknown, the first is taken for it.
+            awaited = awaited and treated is None and named is None and timeline.radiotherapy_end_day is not None
+        moves = criteria.progression_from_radiotherapy and newly_diagnosed
+        reference = baseline if baseline is None or treated is None or not moves else max(baseline, treated)
         stages = tuple(_stage(scan, place, baseline) for place, scan in enumerate(scans))
-        made.append(Series(scans, baseline, stages, tuple(notes), reference, parts, listed))
+        notes = (Flag.BASELINE_IS_NOT_THE_CRITERIAS,) if doubtful else ()
+        made.append(Series(scans, baseline, stages, notes, reference, parts, listed))
     return tuple(made)
 
 
@@ -155,48 +159,39 @@ def _cut(scans: Sequence[Scan]) -> Iterator[tuple[Scan, ...]]:
         yield tuple(current)
 
 
-def _closed(scans: Sequence[Scan]) -> bool:
-    return scans[-1].surgery is Surgery.PRE_OP
-
-
-def _first(scans: Sequence[Scan]) -> int | None:
+def _opening(scans: Sequence[Scan]) -> int | None:
     """The last of the post-operative scans that open a series, else its first scan unless that is pre-operative."""
-    opening = sum(scan.surgery is Surgery.POST_OP for scan in scans)
-    if opening:
-        return opening - 1
+    post_operative = sum(scan.surgery is Surgery.POST_OP for scan in scans)
+    if post_operative:
+        return post_operative - 1
     return None if scans[0].surgery is Surgery.PRE_OP else 0
 
 
 def _after_radiotherapy(scans: Sequence[Scan], timeline: Timeline, criteria: Criteria) -> int | None:
     """First scan, not before the series' own first reference, that is long enough after the end of radiotherapy."""
-    end, first = timeline.radiotherapy_end_day, _first(scans)
-    if end is None or first is None:
+    end, opening = timeline.radiotherapy_end_day, _opening(scans)
+    if end is None or opening is None:
         return None
-    return next(
-        (
-            place
-            for place, scan in enumerate(scans)
-            if place >= first
-            and scan.surgery is not Surgery.PRE_OP
-            and scan.day >= end + criteria.post_radiotherapy_days
-        ),
-        None,
+    late_enough = (
+        place
+        for place, scan in enumerate(scans)
+        if place >= opening and scan.surgery is not Surgery.PRE_OP and scan.day >= end + criteria.post_radiotherapy_days
     )
+    return next(late_enough, None)
 
 
-def _doubts(scans: Sequence[Scan], timeline: Timeline, closed: bool) -> list[Flag]:
+def _doubtful(first: Scan, newly_diagnosed: bool, before: Scan | None) -> bool:
     """Whether the first scan of a series is less than a baseline.
 
-    So it is where a pre-operative scan came before it and no post-operative one is there, and where a newly diagnosed
-    patient's first scan already reports progression, against a scan that is not among these.
+    So it is where it follows an operation without being the post-operative scan, and where a newly diagnosed patient's
+    first scan already reports progression, which was seen against a scan that is not among these.
     """
-    first = scans[0]
     if first.surgery is not None:
-        return []
+        return False
     worse = Change.WORSE in (first.clinical, first.t2_flair) or first.non_measurable is NonMeasurable.WORSE
-    new = first.new_lesion is not None and first.new_lesion is not NewLesion.NONE
-    progressed = (worse or new or first.enhancement_worse is True) and timeline.recurrent is not True
-    return [Flag.BASELINE_IS_NOT_THE_CRITERIAS] if closed or progressed else []
+    new = first.new_lesion not in (None, NewLesion.NONE)
+    progressed = worse or new or first.enhancement_worse is True
+    return before is not None or (newly_diagnosed and progressed)
 
 
 def _stage(scan: Scan, place: int, baseline: int | None) -> Stage:
