@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from ranoscope.config.base import Settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Millimetres = Annotated[float, Field(gt=0)]
 
 
 class AugmentationSettings(Settings):
@@ -50,7 +51,10 @@ class Arrangement(StrEnum):
 
 
 class StackSettings(Settings):
-    """What every network that takes both studies as channels of one image has."""
+    """What every network that takes both studies as channels of one image has.
+
+    ``dropout``: where the architecture has it, in front of the last layer where it has none.
+    """
 
     arrangement: Arrangement = Arrangement.STACKED
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -64,22 +68,36 @@ class DenseNetSettings(StackSettings):
 
 
 class AlexNetSettings(StackSettings):
-    """AlexNet (Krizhevsky et al. 2012) with 3D convolutions."""
+    """AlexNet (Krizhevsky et al. 2012) with 3D convolutions.
+
+    ``cells``: the last map is averaged to so many per axis; ``hidden``: units of the two dense layers behind it. The
+    defaults are the published ones: 226 of 252 million weights are in the first dense layer.
+    """
 
     name: Literal["alexnet"] = "alexnet"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    cells: Annotated[int, Field(gt=0)] = 6
+    hidden: Annotated[int, Field(gt=0)] = 4096
 
 
 class ViTSettings(StackSettings):
     """Vision transformer (Dosovitskiy et al. 2021).
 
-    ``patch_mm``: edges of a patch in millimetres, rounded to whole voxels; 20 x 20 x 10 are the paper's at 1 mm.
+    ``patch_mm``: edges of a patch in millimetres, rounded to whole voxels, at least one; the paper's are 20 x 20 x 10
+    at 1 mm. ``hidden``: features per token, shared out among ``heads``.
     """
 
     name: Literal["vit"] = "vit"
-    patch_mm: tuple[float, float, float] = (20.0, 20.0, 10.0)
+    patch_mm: tuple[Millimetres, Millimetres, Millimetres] = (20.0, 20.0, 10.0)
     hidden: Annotated[int, Field(gt=0)] = 768
     layers: Annotated[int, Field(gt=0)] = 12
     heads: Annotated[int, Field(gt=0)] = 12
+
+    @model_validator(mode="after")
+    def _heads_share_the_features(self) -> ViTSettings:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden must be a multiple of heads, got {self.hidden} and {self.heads}")
+        return self
 
 
 class ResNetSettings(StackSettings):
