@@ -84,7 +84,7 @@ class Call(_Record):
     the row of the decision table that fired, ``rule_sentence`` its words. ``preliminary``: a CR, PR, MR or PD that
     waits for confirmation. ``provisional``: items in ``unknown`` might change the category. ``baseline``, ``nadir``:
     ids of the reference scans. ``progression_scan``: for PD, the scan that the progression is dated to. ``parts``: for
-    mixed tumours the call of each compartment.
+    mixed tumours the call of each compartment, enhancing disease first.
     """
 
     scan: str
@@ -104,6 +104,10 @@ class Call(_Record):
     progression_scan: str | None = None
     size: SizeComparison | None = None
     parts: tuple[Call, ...] = ()
+
+    def part(self, compartment: Compartment) -> Call:
+        """The call of one compartment of a mixed tumour; of any other tumour the call itself."""
+        return self.parts[list(Compartment).index(compartment)] if self.parts else self
 
 
 class Evaluation(_Record):
