@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from ranoscope.response.calls import Call, Category, Flag, SizeComparison
 from ranoscope.response.confirmation import first_day
@@ -66,6 +67,7 @@ def _size(ground: Ground, finding: Finding) -> SizeComparison | None:
     if comparison is None:
         return None
 
+    @cache
     def rate(standing: Standing) -> Category:
         facts = list(finding.facts)
         for question, answer in zip(SIZE_QUESTIONS, standing, strict=True):
@@ -85,7 +87,7 @@ def _progression_scan(ground: Ground, finding: Finding, before: Sequence[Finding
             if earlier.row not in SUSPICIOUS | {Row.NOT_EVALUABLE}:
                 break
             first = earlier.place if earlier.row in SUSPICIOUS else first
-        first = first if finding.state.waiting is None else finding.state.waiting
+        first = first if finding.waiting is None else finding.waiting
     return ground.scan(first).id
 
 
@@ -95,7 +97,7 @@ def _flags(ground: Ground, finding: Finding, before: Sequence[Finding]) -> Itera
         yield _FLAGS[row]
     if row is Row.NOT_EVALUABLE:
         return
-    if _is_repeat(finding) and row.category is not Category.PD and ground.size(finding.place) is not None:
+    if _is_repeat(finding) and row.category is not Category.PD and ground.sizes[finding.place] is not None:
         yield Flag.PSEUDOPROGRESSION
     last = next((one.row for one in reversed(before) if one.row is not Row.NOT_EVALUABLE), row)
     if last.preliminary in RESPONSE_LEVELS and row.level < last.level:
@@ -114,7 +116,7 @@ def _at_a_limit(ground: Ground, finding: Finding) -> bool:
     criteria, row, day = ground.criteria, finding.row, ground.scan(finding.place).day
     if row.category in RESPONSE_LEVELS:
         return day - first_day(RESPONSE_LEVELS[row.category], day, finding.earlier) == criteria.confirmation_days
-    if _is_repeat(finding) and finding.state.waiting is not None:
-        return day - ground.scan(finding.state.waiting).day == criteria.progression_confirmation_days
+    if _is_repeat(finding) and finding.waiting is not None:
+        return day - ground.scan(finding.waiting).day == criteria.progression_confirmation_days
     window = criteria.early_window
     return window is not None and row in ON_IMAGES and ground.window_day(ground.scan(finding.place)) == window.days

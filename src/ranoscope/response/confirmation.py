@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ranoscope.response.calls import Category
 from ranoscope.response.criteria import Confirmation, Criteria
-from ranoscope.response.decide import SUSPICIOUS, Row, Step
+from ranoscope.response.decide import Outcome, Step
 from ranoscope.response.logic import Truth
 
 
@@ -65,7 +64,7 @@ def step_of(state: State, criteria: Criteria, days: Sequence[int], place: int) -
 
 @dataclass(frozen=True)
 class Seen:
-    """What of a scan the state after it depends on, besides its row.
+    """What of a scan the state after it depends on, besides its outcome.
 
     ``grown``: its size is progression. ``measured``: its size is known. ``appeared``: ids of its new lesions that the
     criteria take for progression.
@@ -78,14 +77,14 @@ class Seen:
     appeared: frozenset[str]
 
 
-def next_states(state: State, row: Row, seen: Seen, criteria: Criteria) -> Iterator[State]:
+def next_states(state: State, outcome: Outcome, seen: Seen, criteria: Criteria) -> Iterator[State]:
     """The states that a scan may leave behind, the presumed one first."""
-    if row.category is Category.PD:
+    if outcome is Outcome.PROGRESSION:
         yield State(reference=state.reference, progressed=criteria.confirm_progression is not Confirmation.NEVER)
         return
-    if row in SUSPICIOUS:
+    if outcome in (Outcome.WAITS, Outcome.DOUBTED):
         state = replace(state, doubted=state.doubted | seen.appeared)
-    if row is Row.REPEAT:
+    if outcome is Outcome.WAITS:
         yield state if state.waiting is not None else replace(state, waiting=seen.place, by_size=seen.grown)
         return
     if state.waiting is None or seen.step is not Step.REPEAT_SCAN:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import NamedTuple
 
 from ranoscope.response.calls import Category, Stage
 from ranoscope.response.confirmation import Level, Seen, State, is_confirmed, next_states, step_of
@@ -33,6 +35,7 @@ _FACT_NAMES = {
     Question.PR_CONFIRMED: EARLIER,
     Question.MR_CONFIRMED: EARLIER,
 }
+_IN_ORDER = itemgetter(*Question)
 _CONFIRMED = {Question.CR_CONFIRMED: 3, Question.PR_CONFIRMED: 2, Question.MR_CONFIRMED: 1}
 _AGAINST_BASELINE = frozenset({Question.RESPONDED, Question.MINOR_RESPONSE, Question.MEASURABLE_AT_BASELINE})
 _AGAINST_NADIR = frozenset({Question.RECURRED, Question.GROWN})
@@ -40,22 +43,23 @@ _AGAINST_NADIR = frozenset({Question.RECURRED, Question.GROWN})
 
 @dataclass(frozen=True)
 class Finding:
-    """The judgement on one scan, in the state that is presumed.
+    """The judgement on one scan, presuming what is presumed of the scans before it.
 
     ``row``: the row that applies if every unknown is as presumed. ``possible``: every row that may apply.
     ``unknown``: names of the facts, any of which could change the category. ``facts``, ``presumed``: by question.
-    ``earlier``: the responses that the scans before it show.
+    ``waiting``: index of the scan whose progression waits for a repeat. ``earlier``: the responses that the scans
+    before it show.
     """
 
     place: int
     row: Row
-    possible: frozenset[Row]
+    possible: tuple[Row, ...]
     unknown: tuple[str, ...]
-    state: State
     step: Step
     facts: tuple[Truth, ...]
     presumed: tuple[bool, ...]
     references: References
+    waiting: int | None = None
     earlier: tuple[Level, ...] = ()
 
     @property
@@ -84,40 +88,56 @@ def _judge(
     """The finding at a scan, and the states that it may leave behind."""
     confirmed, presumed = _confirmed(ground, place, levels)
     stated = stated_facts(ground, place) | confirmed
-    found = [_judge_in(ground, place, state, stated, presumed) for state in states]
-    unknown = [name for one in found for name in one.unknown]
-    if len({frozenset(row.category for row in one.possible) for one in found}) > 1:
+    found: dict[_View, Finding] = {}
+    after: dict[State, None] = {}
+    for state in states:
+        view = _view(ground, place, state)
+        if view not in found:
+            found[view] = _judge_in(ground, place, view, stated, presumed)
+        after |= dict.fromkeys(_after(ground, state, found[view]))
+    possible = tuple(dict.fromkeys(row for one in found.values() for row in one.possible))
+    unknown = [name for one in found.values() for name in one.unknown]
+    if len({one.shows for one in found.values()}) > 1:
         unknown.append(EARLIER)
-    possible = frozenset[Row]().union(*(one.possible for one in found))
-    after = dict.fromkeys(state for one in found for state in _after(ground, one))
-    named = tuple(dict.fromkeys(unknown))
-    return replace(found[0], possible=possible, unknown=named, earlier=tuple(levels)), tuple(after)
+    first, named = next(iter(found.values())), tuple(dict.fromkeys(unknown))
+    return replace(first, waiting=states[0].waiting, possible=possible, unknown=named, earlier=tuple(levels)), (*after,)
+
+
+class _View(NamedTuple):
+    """What of a state the finding depends on: the step, the scans to grow against, and whether one of them waits for
+    this repeat; and whether a new lesion that was not believed is still there.
+    """
+
+    step: Step
+    against: range
+    repeats: bool
+    still_new: bool
+
+
+def _view(ground: Ground, place: int, state: State) -> _View:
+    step = step_of(state, ground.criteria, ground.days, place)
+    still_new = not state.doubted.isdisjoint(ground.found[place].appeared)
+    second_step = ground.criteria.second_step is SecondStep.PRELIMINARY_SCAN
+    if step is Step.REPEAT_SCAN and second_step and state.by_size and state.waiting is not None:
+        return _View(step, range(state.waiting, state.waiting + 1), True, still_new)
+    earlier = ground.series.references(place)
+    return _View(step, range(max(earlier.start, state.reference), earlier.stop), False, still_new)
 
 
 def _judge_in(
-    ground: Ground, place: int, state: State, stated: Mapping[Question, Truth], presumed: tuple[bool, ...]
+    ground: Ground, place: int, view: _View, stated: Mapping[Question, Truth], presumed: tuple[bool, ...]
 ) -> Finding:
-    """The finding at a scan, if the earlier scans left that state."""
-    step = step_of(state, ground.criteria, [scan.day for scan in ground.series.scans], place)
-    references = _references(ground, place, state, step)
+    """The finding at a scan, if the earlier scans left it in that view."""
+    references = make_references(ground, view.against, "first progression" if view.repeats else "nadir")
     answers = {**stated, **size_facts(ground, place, references)}
-    if state.doubted & {*ground.found[place].appeared}:
-        # A new lesion that was not believed is still there.
+    if view.still_new:
         answers[Question.NEW_LESION] = True
-    facts = tuple(answers[question] for question in Question)
-    weighed = weigh_rows(ground.rules, step, facts, presumed)
+    facts = _IN_ORDER(answers)
+    weighed = weigh_rows(ground.rules, view.step, facts, presumed)
     decisive = frozenset(map(Question, weighed.decisive))
     row = weighed.presumed if _evaluable(ground, place, decisive, references) else Row.NOT_EVALUABLE
     unknown = tuple(name for question in sorted(decisive) for name in _names(ground, place, question, references))
-    return Finding(place, row, weighed.possible, unknown, state, step, facts, presumed, references)
-
-
-def _references(ground: Ground, place: int, state: State, step: Step) -> References:
-    """Earlier scans to grow against: the nadir's, or at a repeat scan the progression that waits for it."""
-    second_step = ground.criteria.second_step is SecondStep.PRELIMINARY_SCAN
-    if step is Step.REPEAT_SCAN and second_step and state.by_size and state.waiting is not None:
-        return make_references(ground, (state.waiting,), "first progression")
-    return make_references(ground, [one for one in ground.series.references(place) if one >= state.reference])
+    return Finding(place, row, weighed.possible, unknown, view.step, facts, presumed, references)
 
 
 def _confirmed(ground: Ground, place: int, levels: Sequence[Level]) -> tuple[dict[Question, Truth], tuple[bool, ...]]:
@@ -136,9 +156,9 @@ def _confirmed(ground: Ground, place: int, levels: Sequence[Level]) -> tuple[dic
 def _evaluable(ground: Ground, place: int, decisive: frozenset[Question], references: References) -> bool:
     """Whether no size that is needed is missing."""
     missing: frozenset[Question] = frozenset()
-    if ground.size(place) is None:
+    if ground.sizes[place] is None:
         missing |= frozenset(SIZE_QUESTIONS)
-    if ground.size(ground.baseline) is None:
+    if ground.sizes[ground.baseline] is None:
         missing |= _AGAINST_BASELINE
     if references.nadir is None:
         missing |= _AGAINST_NADIR
@@ -153,22 +173,22 @@ def _names(ground: Ground, place: int, question: Question, references: Reference
         return ["end of radiotherapy" if after else "start of immunotherapy"]
     if question in _FACT_NAMES:
         return [_FACT_NAMES[question]]
-    names = ["size"] if ground.size(place) is None and question is not Question.MEASURABLE_AT_BASELINE else []
+    names = ["size"] if ground.sizes[place] is None and question is not Question.MEASURABLE_AT_BASELINE else []
     if question in _AGAINST_NADIR:
         names += [f"size at {ground.scan(one).id}" for one in references.unmeasured]
-    if question in _AGAINST_BASELINE and ground.size(ground.baseline) is None:
+    if question in _AGAINST_BASELINE and ground.sizes[ground.baseline] is None:
         names.append(f"size at {ground.scan(ground.baseline).id}")
     return names
 
 
-def _after(ground: Ground, found: Finding) -> Iterator[State]:
-    """The states after a scan judged in one state: that of the row found first, then those of other possible rows."""
+def _after(ground: Ground, state: State, found: Finding) -> Iterator[State]:
+    """The states after a scan: what the row that was found leaves behind, then what other possible rows do."""
     grown = found.facts[Question.GROWN] is True or found.facts[Question.RECURRED] is True
     new = found.facts[Question.NEW_LESION] is not False
     appeared = _counting_new(ground, found.place) if new else frozenset[str]()
-    seen = Seen(found.place, found.step, grown, ground.size(found.place) is not None, appeared)
-    for row in (found.row, *sorted(found.possible - {found.row}, key=lambda row: row.number)):
-        yield from next_states(found.state, row, seen, ground.criteria)
+    seen = Seen(found.place, found.step, grown, ground.sizes[found.place] is not None, appeared)
+    for outcome in dict.fromkeys(row.outcome for row in (found.row, *found.possible)):
+        yield from next_states(state, outcome, seen, ground.criteria)
 
 
 def _counting_new(ground: Ground, place: int) -> frozenset[str]:

@@ -51,6 +51,15 @@ class Question(IntEnum):
     MR_CONFIRMED = auto()
 
 
+class Outcome(Enum):
+    """What a scan means for later ones: progression, progression that waits for a repeat or is doubted, or neither."""
+
+    PROGRESSION = auto()
+    WAITS = auto()
+    DOUBTED = auto()
+    NO_PROGRESSION = auto()
+
+
 class Row(Enum):
     """Rows of the table: identifier, category, the category that waits for confirmation, and the row in words."""
 
@@ -102,6 +111,15 @@ class Row(Enum):
     def rating(self) -> Category:
         """The category that the scan shows, whether confirmed or not."""
         return self.preliminary or self.category
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the row means for later scans."""
+        if self.category is Category.PD:
+            return Outcome.PROGRESSION
+        if self is Row.REPEAT:
+            return Outcome.WAITS
+        return Outcome.DOUBTED if self in SUSPICIOUS else Outcome.NO_PROGRESSION
 
     @property
     def level(self) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from ranoscope.response.burden import Burden, measurable_at_baseline
 from ranoscope.response.criteria import Criteria, NewLesionRule, Part
@@ -36,24 +37,32 @@ class Ground:
     series: Series
     found: Sequence[Burden]
     baseline: int
-    rules: Rules = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rules", make_rules(self.criteria, self.part, self.measure))
-
-    @property
+    @cached_property
     def part(self) -> Part:
         """The criteria's settings for the compartment."""
         return self.criteria.parts[self.compartment]
 
+    @cached_property
+    def rules(self) -> Rules:
+        """What the decision table needs of them."""
+        return make_rules(self.criteria, self.part, self.measure)
+
+    @cached_property
+    def sizes(self) -> tuple[Size | None, ...]:
+        """The burden at every scan of the series; None where unknown."""
+        return tuple(
+            None if one.size is None else Size(one.size, one.size_sd, place) for place, one in enumerate(self.found)
+        )
+
+    @cached_property
+    def days(self) -> tuple[int, ...]:
+        """The day of every scan of the series."""
+        return tuple(scan.day for scan in self.series.scans)
+
     def scan(self, place: int) -> Scan:
         """The scan at an index of the series."""
         return self.series.scans[place]
-
-    def size(self, place: int) -> Size | None:
-        """The burden at an index of the series; None where unknown."""
-        burden = self.found[place]
-        return None if burden.size is None else Size(burden.size, burden.size_sd, place)
 
     def window_day(self, scan: Scan) -> int | None:
         """Days from the treatment that opens the early window to the scan; None where that day is unknown."""
@@ -79,14 +88,14 @@ class References:
 
 def make_references(ground: Ground, candidates: Sequence[int], name: str = "nadir") -> References:
     """The smallest known size among the candidates (indices), of equal ones the first."""
-    known = [size for place in candidates if (size := ground.size(place)) is not None]
-    unmeasured = tuple(place for place in candidates if ground.size(place) is None)
+    known = [size for place in candidates if (size := ground.sizes[place]) is not None]
+    unmeasured = tuple(place for place in candidates if ground.sizes[place] is None)
     return References(candidates, unmeasured, min(known, key=lambda size: size.value, default=None), name)
 
 
 def compare(ground: Ground, place: int, references: References) -> Comparison | None:
     """The scan's size beside its references; None unless all three are known."""
-    now, baseline = ground.size(place), ground.size(ground.baseline)
+    now, baseline = ground.sizes[place], ground.sizes[ground.baseline]
     if now is None or baseline is None or references.nadir is None:
         return None
     return Comparison(now, references.nadir, baseline, ground.part.thresholds[ground.measure], references.name)
@@ -125,7 +134,7 @@ def size_facts(ground: Ground, place: int, references: References) -> dict[Quest
 
     A scan of unknown size among them is passed over, but may have been the nadir: then "not grown" is not known.
     """
-    now, nadir, baseline = ground.size(place), references.nadir, ground.size(ground.baseline)
+    now, nadir, baseline = ground.sizes[place], references.nadir, ground.sizes[ground.baseline]
     limits = ground.part.thresholds[ground.measure]
     facts: dict[Question, Truth] = dict.fromkeys(SIZE_QUESTIONS)
     scan = ground.scan(nadir.scan if nadir is not None else ground.baseline)

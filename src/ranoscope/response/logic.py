@@ -23,12 +23,12 @@ Ask = Callable[[int], bool]
 class Weighed(Generic[T]):
     """What a rule says of facts that are partly unknown.
 
-    ``presumed``: its outcome if every unknown is as presumed. ``possible``: all outcomes it may have.
+    ``presumed``: its outcome if every unknown is as presumed. ``possible``: all outcomes it may have, that one first.
     ``decisive``: the unknown facts, any one of which can change the kind of outcome by itself.
     """
 
     presumed: T
-    possible: frozenset[T]
+    possible: tuple[T, ...]
     decisive: frozenset[int]
 
 
@@ -80,4 +80,4 @@ def weigh(
         if conflict & (conflict - 1) == 0 and kind(here) != kind(there):
             decisive |= conflict
     numbers = frozenset(number for number in range(len(facts)) if decisive >> number & 1)
-    return Weighed(cases[0][1], frozenset(outcome for _, outcome in cases), numbers)
+    return Weighed(cases[0][1], tuple(dict.fromkeys(outcome for _, outcome in cases)), numbers)

@@ -75,7 +75,7 @@ def _new_lesion(stated: NewLesion | None, appeared: tuple[str, ...]) -> str:
 
 
 def _sizes(ground: Ground, finding: Finding) -> Iterator[tuple[str, str]]:
-    now, baseline, references = ground.size(finding.place), ground.size(ground.baseline), finding.references
+    now, baseline, references = ground.sizes[finding.place], ground.sizes[ground.baseline], finding.references
     what = f"{_TISSUE[ground.compartment]} {_BURDEN[ground.measure]}".capitalize().replace("spd", "SPD")
     if now is None:
         yield "size", f"{what} is unknown at this scan."
@@ -135,9 +135,9 @@ def _timing(ground: Ground, finding: Finding) -> Iterator[tuple[str, str]]:
         since = f"{day} days after" if day >= 0 else f"{-day} days before"
         relation = "within" if finding.facts[Question.EARLY] else "outside"
         yield "early window", f"The scan was made {since} {event}, {relation} the early window of {window.days} days."
-    if finding.state.waiting is None or finding.row is Row.NOT_EVALUABLE:
+    if finding.waiting is None or finding.row is Row.NOT_EVALUABLE:
         return
-    first = ground.scan(finding.state.waiting)
+    first = ground.scan(finding.waiting)
     gap = f"{scan.day - first.day} days later (at least {ground.criteria.progression_confirmation_days} are asked for)"
     if finding.row in ON_IMAGES:
         told = "confirms it"
