@@ -16,6 +16,7 @@ from ranoscope.evaluation.predictions import read_predictions
 from ranoscope.evaluation.rivals import FURTHER_RIVALS, RIVALS, Evidence, predict
 from ranoscope.evaluation.scores import score
 from ranoscope.evaluation.weighting import whole_sample
+from ranoscope.scoreboard.criteria import RULE_SETS
 from ranoscope.scoreboard.entrants import NO_MEASURED_STUDY, gather
 from ranoscope.scoreboard.examination import make_scoreboard
 from ranoscope.scoreboard.models import MODELS
@@ -25,7 +26,7 @@ from .conftest import RATINGS, write_cohort_tables
 LUMIERE = Path(__file__).parents[3] / "shared" / "data" / "lumiere_tables"
 LOGISTIC = tuple(model for model in MODELS if model.name.endswith("logistic"))
 FOLDS, EVALUATION = FoldSettings(count=3, seeds=(0, 1)), EvaluationSettings(bootstrap=100)
-RIVAL_NAMES = [rival.name for rival in (*RIVALS, *FURTHER_RIVALS)]
+RIVAL_NAMES = [*(rival.name for rival in (*RIVALS, *FURTHER_RIVALS)), *(rules.name for rules in RULE_SETS)]
 
 
 def silent(*_):
@@ -78,7 +79,7 @@ def test_the_page_stands_alone_and_shows_every_row(run, board):
         assert one["knew"].replace("'", "&#39;") in page
         assert f">{100 * one['metrics']['balanced_accuracy']['estimate']:.1f}<" in page
     assert "Research use only" in page
-    assert page.count("<svg") == 2 + 2 * 3 + 1
+    assert page.count("<svg") == 2 + 1 + 2 * 3 + 1
 
 
 def test_the_experts_sizes_are_listed_and_compared(run, board, tables):

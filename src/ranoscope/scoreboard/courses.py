@@ -90,13 +90,15 @@ def make_courses(studies: pd.DataFrame, patients: pd.DataFrame, volumes: Volumes
 
 
 def enhancing_source(courses: dict[str, Course]) -> str | None:
-    """The column of enhancing volumes that is known in most studies, the first by name of equals; None without any.
+    """The column of enhancing volumes that the volume rules are applied to, as ``best_known`` finds it."""
+    return best_known(courses, "enhancing")
 
-    It is the one the volume rules are applied to.
-    """
+
+def best_known(courses: dict[str, Course], compartment: str) -> str | None:
+    """The column of a compartment that is known in most studies, the first by name of equals; None without any."""
     known = Counter(name for one in courses.values() for values in one.volumes.values() for name in values)
-    enhancing = sorted(name for name in known if name.endswith("_enhancing_mm3"))
-    return max(enhancing, key=lambda name: known[name], default=None)
+    columns = sorted(name for name in known if name.endswith(f"_{compartment}_mm3"))
+    return max(columns, key=lambda name: known[name], default=None)
 
 
 def _rating(text: str) -> Rating:

@@ -14,6 +14,9 @@ from ranoscope.evaluation.predictions import write_predictions
 from ranoscope.evaluation.rivals import FURTHER_RIVALS, RIVALS, Evidence, Rival, Unavailable, predict
 from ranoscope.evaluation.scorecard import Contender, assemble
 from ranoscope.evaluation.tables import scoreboard_table
+from ranoscope.scoreboard.courses import Course
+from ranoscope.scoreboard.criteria import criteria_rivals, engine_calls
+from ranoscope.scoreboard.disagreements import CHOSEN, DISAGREEMENTS, list_disagreements, summarise
 from ranoscope.scoreboard.entrants import Entry, gather
 from ranoscope.scoreboard.features import feature_table
 from ranoscope.scoreboard.models import MODELS, Model
@@ -32,8 +35,8 @@ def make_scoreboard(
 ) -> dict[str, Any]:  # fmt: skip
     """Examine everybody and write the scoreboard; finished parts of an earlier attempt are kept.
 
-    Writes the cohort's files, ``folds.csv``, ``calls_<name>.csv``, ``rationale_sizes.csv``, ``scoreboard.csv``,
-    ``figures/*.svg``, ``scoreboard.html`` and, last, ``scoreboard.json``.
+    Writes the cohort's files, ``folds.csv``, ``calls_<name>.csv``, ``disagreements.csv``, ``rationale_sizes.csv``,
+    ``scoreboard.csv``, ``figures/*.svg``, ``scoreboard.html`` and, last, ``scoreboard.json``.
 
     Args:
         tables: folder with LUMIERE's rating and demographics tables, or a whole download.
@@ -59,7 +62,7 @@ def make_scoreboard(
     write_folds(run, drawn)
     exam = make_exam(entry, *fold_matrix(entry.cases, drawn))
     contenders = [*_examined(MODELS if models is None else models, exam, run, progress)]
-    rivals, unavailable = _rivals(Evidence(exam.cases, exam.seeds, exam.folds, entry.studies))
+    rivals, unavailable = _rivals(Evidence(exam.cases, exam.seeds, exam.folds, entry.studies), entry.courses)
     contenders += rivals
     for contender in contenders:
         write_predictions(run / contender.calls_file, contender.predictions)
@@ -106,14 +109,20 @@ def _examined(models: tuple[Model, ...], exam: Exam, run: Path, progress: Progre
 
 
 def _beside_the_expert(entry: Entry, run: Path, evaluation: EvaluationSettings) -> dict[str, Any]:
-    """The expert's own words beside the volumes: the table written, its summary returned."""
+    """The expert's own words beside the volumes and the engine: the tables written, their summaries returned."""
     runs.write_csv(run / RATIONALE_SIZES, rationale_table(entry.ratings))
-    return {"expert_sizes": compare_with_volumes(stated_burdens(entry.ratings), entry.courses, evaluation)}
+    sizes = compare_with_volumes(stated_burdens(entry.ratings), entry.courses, evaluation)
+    calls = engine_calls(CHOSEN, entry.cases, entry.courses)
+    if calls is None:
+        return {"expert_sizes": sizes}
+    table = list_disagreements(entry.cases, calls, entry.ratings)
+    runs.write_csv(run / DISAGREEMENTS, table)
+    return {"expert_sizes": sizes, "disagreements": summarise(table, entry.cases, calls, entry.ratings)}
 
 
-def _rivals(evidence: Evidence) -> tuple[list[Contender], list[dict[str, str]]]:
+def _rivals(evidence: Evidence, courses: dict[str, Course]) -> tuple[list[Contender], list[dict[str, str]]]:
     shown, unavailable = [], []
-    for rival in (*RIVALS, *FURTHER_RIVALS):
+    for rival in (*RIVALS, *FURTHER_RIVALS, *criteria_rivals(courses)):
         answer = predict(rival, evidence)
         if isinstance(answer, Unavailable):
             unavailable.append({"name": rival.name, "title": rival.title, "reason": answer.reason})

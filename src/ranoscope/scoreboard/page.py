@@ -11,6 +11,8 @@ from ranoscope import __version__
 from ranoscope.domain import InformationLevel
 from ranoscope.evaluation.figures import draw_calibration, draw_confusion, draw_recall, draw_scoreboard
 from ranoscope.evaluation.scores import BALANCED_ACCURACY, FIRST_PROGRESSION_AUC
+from ranoscope.scoreboard.criteria import RULE_SETS
+from ranoscope.scoreboard.disagreements import CHOSEN
 from ranoscope.scoreboard.figures import draw_expert_sizes
 
 _COLUMNS = (
@@ -18,6 +20,7 @@ _COLUMNS = (
     ("recall_PR", "PR"), ("recall_SD", "SD"), ("recall_PD", "PD"), ("macro_f1", "Macro-F1"),
     ("quadratic_kappa", "Kappa"), ("pd_auc", "PD AUC"), ("ece", "ECE"), ("brier", "Brier"),
 )  # fmt: skip
+_CRITERIA = frozenset(rules.name for rules in RULE_SETS)
 EXPERT_SIZES = "expert_sizes.svg"
 _AGREEMENT = (
     ("spearman", "Spearman"), ("icc_log", "ICC(2,1) of logs"), ("icc", "ICC(2,1)"), ("log_log_slope", "Log-log slope"),
@@ -28,11 +31,22 @@ _PERCENT = {BALANCED_ACCURACY, "accuracy", "recall_CR", "recall_PR", "recall_SD"
 
 
 def draw_figures(scoreboard: dict[str, Any]) -> dict[str, bytes]:
-    """SVG by file name: each level's first model beside the rivals, then its confusion and its calibration."""
+    """SVG by file name: each level's first model beside the rivals, then its confusion and its calibration.
+
+    Of the response criteria the one whose disagreements are listed stands among the rivals; all of them have a figure
+    of their own.
+    """
     best = best_models(scoreboard)
     rivals = [one for one in scoreboard["contenders"] if one["kind"] == "rival"]
-    beside = {**scoreboard, "contenders": [*best, *rivals]}
+    criteria = [one for one in rivals if one["name"] in _CRITERIA]
+    beside = {
+        **scoreboard,
+        "contenders": [*best, *(r for r in rivals if r not in criteria or r["name"] == CHOSEN.name)],
+    }
     figures = {"scoreboard.svg": draw_scoreboard(beside), "recall.svg": draw_recall(beside)}
+    if criteria:
+        title = "The response criteria by volume"
+        figures["criteria.svg"] = draw_scoreboard({**scoreboard, "contenders": criteria}, title)
     for model in best:
         figures[f"confusion_{model['name']}.svg"] = draw_confusion({**scoreboard, "contenders": [model]})
         figures[f"calibration_{model['name']}.svg"] = draw_calibration({**scoreboard, "contenders": [model]})
