@@ -161,8 +161,8 @@ def _endpoints(
 
 def _claim(call: Call) -> Category:
     """What the scan shows, whether or not it has been confirmed."""
-    claimed = call.preliminary if call.preliminary in _RESPONSES else call.category
-    return claimed or Category.NE
+    claims = [one for one in (call.category, call.preliminary) if one is not None and one is not Category.PD]
+    return max(claims, key=_ORDER.index, default=Category.PD)
 
 
 def _confirmed(calls: Sequence[Call], least_days: int) -> list[tuple[Call, Category]]:
