@@ -171,20 +171,25 @@ def _both_below(x: float, y: float, correlation: float) -> float:
 
 
 def _nearest(comparison: Comparison, rate: Rate) -> tuple[float, str, float] | None:
-    """The nearest threshold at which the category changes: size, name, and the error of the ratio it limits."""
+    """The nearest threshold at which the category changes: size, name, and the error of the ratio it limits.
+
+    The threshold of 0, where tumour is gone or comes back, has no distance: it is named where no other one is.
+    """
     now, nadir, baseline, limits = comparison.now, comparison.nadir, comparison.baseline, comparison.limits
-    if now.value == 0:
-        smallest = comparison.standing(min(size.value for size in (nadir, baseline)) * _BESIDE)
-        return (0.0, "CR: no tumour left", 0.0) if rate(comparison.standing()) != rate(smallest) else None
-    found = [(0.0, "PD: any tumour after none", 0.0)] if nadir.value == 0 else []
-    if nadir.value:
+    found = []
+    if now.value and nadir.value:
         found.append(_threshold(now, nadir, limits.progression, f"PD: {{}} % above {comparison.nadir_name}"))
-    if baseline.value:
+    if now.value and baseline.value:
         found.append(_threshold(now, baseline, -limits.response, "PR: {} % below baseline"))
-    if baseline.value and limits.minor_response is not None:
-        found.append(_threshold(now, baseline, -limits.minor_response, "MR: {} % below baseline"))
+        if limits.minor_response is not None:
+            found.append(_threshold(now, baseline, -limits.minor_response, "MR: {} % below baseline"))
     changing = [one for one in found if _changes(comparison, one[0], rate)]
-    return min(changing, key=lambda one: abs(math.log(now.value / one[0])) if one[0] else math.inf, default=None)
+    if changing:
+        return min(changing, key=lambda one: abs(math.log(now.value / one[0])))
+    smallest = _BESIDE * min((size.value for size in (now, nadir, baseline) if size.value), default=1.0)
+    if (now.value and nadir.value) or rate(comparison.standing(0.0)) == rate(comparison.standing(smallest)):
+        return None
+    return 0.0, "CR: no tumour left" if nadir.value else "PD: any tumour after none", 0.0
 
 
 def _threshold(now: Size, reference: Size, percent: int, name: str) -> tuple[float, str, float]:
@@ -193,7 +198,5 @@ def _threshold(now: Size, reference: Size, percent: int, name: str) -> tuple[flo
 
 
 def _changes(comparison: Comparison, threshold: float, rate: Rate) -> bool:
-    if threshold == 0:
-        return rate(comparison.standing()) != rate(comparison.standing(0.0))
     sides = (comparison.standing(threshold * (1 - _BESIDE)), comparison.standing(threshold * (1 + _BESIDE)))
     return rate(sides[0]) != rate(sides[1])
