@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ranoscope.domain import InformationLevel, Response, Visit, VisitState
 from ranoscope.evaluation.rivals import Evidence, Unavailable, predict
+from ranoscope.evaluation.volumes import volume_response
 from ranoscope.response.calls import Call, Category, Stage
 from ranoscope.response.criteria import CRITERIA
 from ranoscope.response.timeline import Compartment, Surgery
@@ -102,6 +103,15 @@ def test_macdonald_by_volume_against_nadir_and_baseline(volumes, published, sing
     course = course_of((0, POST, volumes[0]), (40, None, volumes[1]), (60, None, volumes[2]))
     assert call("macdonald", course, 60).category == published
     assert call("macdonald_single", course, 60).category == single
+
+
+@settings(max_examples=200)
+@given(st.lists(st.integers(0, 30).map(lambda n: 100.0 * n), min_size=2, max_size=5))
+def test_measured_courses_follow_the_volume_rule(volumes):
+    """Two implementations of one rule: the engine under Macdonald, single visit, and the rival of every scorecard."""
+    course = course_of(*((12 * place, POST if not place else None, mm3) for place, mm3 in enumerate(volumes)))
+    found = as_response(call("macdonald_single", course, 12 * (len(volumes) - 1)))
+    assert found == (volume_response(volumes[0], min(volumes[:-1]), volumes[-1]), None)
 
 
 def test_an_operation_is_no_reference():

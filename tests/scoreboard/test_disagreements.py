@@ -15,9 +15,10 @@ from .conftest import make_case
 CR, PR, SD, PD = Response.CR, Response.PR, Response.SD, Response.PD
 
 
-def make_call(category, week=20, probability=0.0, flags=(), stage=Stage.ASSESSED):
+def make_call(category, week=20, probability=0.0, flags=(), stage=Stage.ASSESSED, volumes=(900, 2000, 800)):
     size = SizeComparison(
-        compartment=Compartment.ENHANCING, measure=Measure.VOLUME, now=900, baseline=2000, nadir=800, threshold=1120,
+        compartment=Compartment.ENHANCING, measure=Measure.VOLUME, threshold=1120,
+        **dict(zip(("now", "baseline", "nadir"), volumes, strict=True)),
         threshold_name="PD: 40 % above nadir", distance_percent=-19.6, distance_sd=-2.5, probability_other=probability,
     )  # fmt: skip
     return Call(
@@ -37,7 +38,9 @@ def explain(expert, call, text=""):
     ("expert", "call", "text", "explanation", "named"),
     [
         (PD, make_call("SD"), "T2-Progr., new L.", "NOT_VISIBLE", "new lesion; T2 progression"),
-        (PD, make_call("SD"), "Non-target L.: 1", "NOT_VISIBLE", "non-target lesion"),
+        (PD, make_call("SD"), "Non-target L.: 1", "NON_TARGET", "non-target lesion"),
+        (PD, make_call("SD"), "New non-target L.: 1", "NOT_VISIBLE", "new lesion; non-target lesion"),
+        (SD, make_call("PD"), "Non-target L.: 1", "UNEXPLAINED", ""),
         (PD, make_call("SD"), "Non-measurable L.", "NOT_VISIBLE", "non-measurable lesion"),
         (PR, make_call("CR"), "residual non-measurable L.", "NOT_VISIBLE", "non-measurable lesion"),
         # What makes a response worse explains no better one, and the other way round.
@@ -48,6 +51,10 @@ def explain(expert, call, text=""):
         (PD, make_call("SD"), "Target L.: 20mm x 20mm", "UNEXPLAINED", ""),
         (PD, make_call("SD", probability=0.1), "", "MEASUREMENT_ERROR", ""),
         (PD, make_call("SD", probability=0.0999), "", "UNEXPLAINED", ""),
+        # A ball of 10 mm has 523.6 mm³.
+        (SD, make_call("CR", volumes=(0, 523, 523)), "", "MEASUREMENT_ERROR", ""),
+        (SD, make_call("CR", volumes=(0, 524, 523)), "", "UNEXPLAINED", ""),
+        (CR, make_call("SD", volumes=(0, 0, 0)), "", "UNEXPLAINED", ""),
         (PD, make_call("SD", probability=0.4), "T2-Progr.", "NOT_VISIBLE", "T2 progression"),
         (PD, make_call("SD", flags=(Flag.PSEUDOPROGRESSION_POSSIBLE,), probability=0.4), "", "EARLY_WINDOW", ""),
         (SD, make_call("NE"), "T2-Progr.", "NOT_EVALUABLE", ""),
@@ -69,7 +76,7 @@ def test_a_row_carries_its_numbers():
     row = explain(PD, make_call("SD", probability=0.25), "T2-Progr.")
     assert row[["patient", "visit", "expert", "called", "category"]].tolist() == ["P1", "week-020", "PD", "SD", "SD"]
     assert row[["now_mm3", "baseline_mm3", "nadir_mm3", "threshold_mm3"]].tolist() == [900, 2000, 800, 1120]
-    assert row[["rule", "threshold", "nadir", "near_threshold"]].tolist() == [
+    assert row[["rule", "threshold", "nadir", "within_error"]].tolist() == [
         "R15", "PD: 40 % above nadir", "week-010", "true",
     ]  # fmt: skip
     assert row["rationale"] == "T2-Progr."
@@ -91,9 +98,10 @@ def test_summary_counts():
     found = summarise(table, cases, calls, rows)
     assert (found["cases"], found["disagreements"]) == (7, 4)
     assert found["by_explanation"] == {
-        "not evaluable": 1, "not visible in volumes": 1, "early window on an assumed date": 0,
-        "within measurement error": 0, "unexplained": 2,
+        "not evaluable": 1, "not visible in volumes": 1, "judged by a non-target lesion": 0,
+        "early window on an assumed date": 0, "within measurement error": 0, "unexplained": 2,
     }  # fmt: skip
+    assert found["within_measurement_error"] == 0
     assert found["by_pair"] == {"PD called SD": 2, "SD called PD": 2}
     assert found["by_named_reason"] == {"T2 progression": 1}
     assert found["progressions"] == {

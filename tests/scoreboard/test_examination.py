@@ -15,8 +15,9 @@ from ranoscope.errors import RunError, TableError
 from ranoscope.evaluation.predictions import read_predictions
 from ranoscope.evaluation.rivals import FURTHER_RIVALS, RIVALS, Evidence, predict
 from ranoscope.evaluation.scores import score
+from ranoscope.evaluation.volumes import VolumeHistory, volume_calls
 from ranoscope.evaluation.weighting import whole_sample
-from ranoscope.scoreboard.criteria import RULE_SETS
+from ranoscope.scoreboard.criteria import RULE_SETS, as_response, engine_calls
 from ranoscope.scoreboard.entrants import NO_MEASURED_STUDY, gather
 from ranoscope.scoreboard.examination import make_scoreboard
 from ranoscope.scoreboard.models import MODELS
@@ -96,6 +97,25 @@ def test_the_experts_sizes_are_listed_and_compared(run, board, tables):
     page = (run / "scoreboard.html").read_text(encoding="utf-8")
     assert f"of {progressions} lesions" in page
     assert f">{second['ratio']['estimate']:.2f} (" in page
+
+
+def test_disagreements_with_the_expert_are_listed(run, board):
+    """Against the calls of the chosen criteria as they were written."""
+    calls = pd.read_csv(run / "calls_rano_hgg_single.csv")
+    calls = calls[calls["seed"] == 0]
+    parted = calls[calls["call"] != calls["response"]]
+    table = pd.read_csv(run / "disagreements.csv")
+    assert list(zip(table["patient"], table["visit"], strict=True)) == list(
+        zip(parted["patient"], parted["current"], strict=True)
+    )
+    assert (table["called"].to_numpy() == parted["call"].to_numpy()).all()
+    found = board["disagreements"]
+    assert found["disagreements"] == len(table) == sum(found["by_explanation"].values()) > 0
+    assert sum(found["by_pair"].values()) == len(table)
+    page = (run / "scoreboard.html").read_text(encoding="utf-8")
+    assert f"{len(table)} of 56 visits are called otherwise than rated" in page
+    for count in found["by_explanation"].values():
+        assert f'</span></th><td class="number">{count}</td>' in page
 
 
 def test_only_differences_above_zero_are_green(run, board):
@@ -243,6 +263,23 @@ def test_real_rule_against_nadir_and_baseline(real):
     for name, hits in right.items():
         assert found[f"recall_{name}"][0] == pytest.approx(np.mean(hits))
     assert found["balanced_accuracy"][0] == pytest.approx(0.607, abs=0.0005)
+
+
+def test_real_criteria(real):
+    """The engine's Macdonald by volume, single visit, is the volume rule, but where the baseline was not measured."""
+    rules = {rules.name: rules for rules in RULE_SETS}
+    calls = engine_calls(rules["macdonald_single"], real.cases, real.courses)
+    rule, _ = volume_calls(real.cases, VolumeHistory.from_studies(real.studies))
+    other = [
+        (str(case.current_study), call.category)
+        for case, call, response in zip(real.cases, calls, rule, strict=True)
+        if as_response(call)[0] is not response
+    ]
+    assert other == [("Patient-025/week-030", "NE"), ("Patient-049/week-029", "NE")]
+    # Steroids, clinical state, new and non-measurable lesions are unknown at every visit.
+    for one in rules.values():
+        calls = engine_calls(one, real.cases, real.courses)
+        assert all(call.provisional for call in calls if call.category not in (None, "PD"))
 
 
 def test_a_download_brings_its_own_volumes(phantom_folder, tmp_path):
