@@ -1,5 +1,14 @@
 """The command line: one verb per arrow of the journey, no logic."""
 
-from ranoscope.cli.commands import main
+# Importing a module of commands is what makes them known; their order here is that of --help.
+from ranoscope.cli import commands, measurement
+from ranoscope.cli.app import app
+from ranoscope.cli.terminal import plain_errors
 
-__all__ = ["main"]
+__all__ = ["commands", "main", "measurement"]
+
+
+def main() -> None:
+    """Entry point of the command `ranoscope`."""
+    with plain_errors():
+        app()

@@ -1,4 +1,7 @@
-"""The commands, in the order of the journey. Heavy libraries are imported inside them, so that --help is instant."""
+"""Commands of the journey from a folder of scans to a report, in its order.
+
+Heavy libraries are imported inside the stages, so that --help is instant.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ranoscope import __version__
 from ranoscope.cli import stages
-from ranoscope.cli.terminal import OUT, plain_errors, say
+from ranoscope.cli.app import DATA, DEMO, JOURNEY, SPLITS, OutOption, RunArgument, app
+from ranoscope.cli.terminal import OUT
 from ranoscope.config import (
     CohortSettings,
     DuplicatePolicy,
@@ -21,52 +24,11 @@ from ranoscope.config import (
 )
 from ranoscope.domain import RESEARCH_USE_ONLY, SEQUENCES
 
-app = typer.Typer(
-    name="ranoscope",
-    help=(
-        "Has this glioblastoma responded? Two consecutive MRI studies in, an honest, explained RANO call out.\n\n"
-        "The journey: cohort → crossval → evaluate → explain → report. Begin with `ranoscope demo`, or with "
-        "`ranoscope download` for LUMIERE itself.\n\n" + RESEARCH_USE_ONLY
-    ),
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-_DEMO = "Try it"
-_JOURNEY = "The journey"
-_DATA = "Data"
-_SETTLE = "Without images"
-_SPLITS = "Splits"
 # Exit code of an audit that found a leak: not that of an error, so that a CI can tell them apart.
 _LEAK_CODE = 3
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
-OutOption = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.", show_default=False)]
 
-
-def main() -> None:
-    """Entry point of the command `ranoscope`."""
-    with plain_errors():
-        app()
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        say(f"ranoscope {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    pass
-
-
-@app.command(rich_help_panel=_DEMO)
+@app.command(rich_help_panel=DEMO)
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Seed of the synthetic cohort.")] = 0,
@@ -75,7 +37,7 @@ def demo(
     stages.run_demo(out, seed)
 
 
-@app.command(rich_help_panel=_DATA)
+@app.command(rich_help_panel=DATA)
 def phantom(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to fill.", show_default=False)],
     patients: Annotated[int, typer.Option(min=1, max=999, help="Number of synthetic patients.")] = 12,
@@ -90,7 +52,7 @@ def phantom(
     stages.run_phantom(out, settings)
 
 
-@app.command(rich_help_panel=_DATA)
+@app.command(rich_help_panel=DATA)
 def download(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to fill.", show_default=False)],
     accept_licence: Annotated[
@@ -101,7 +63,7 @@ def download(
     stages.run_download(out, accept_licence)
 
 
-@app.command(rich_help_panel=_JOURNEY)
+@app.command(rich_help_panel=JOURNEY)
 def cohort(
     lumiere: Annotated[
         Path, typer.Argument(metavar="LUMIERE", help="Folder (or zip) as published; tables alone will do.")
@@ -131,7 +93,7 @@ def cohort(
     stages.run_cohort(lumiere, parse_settings(CohortSettings, chosen, "the options of `ranoscope cohort`"), out)
 
 
-@app.command(rich_help_panel=_JOURNEY)
+@app.command(rich_help_panel=JOURNEY)
 def crossval(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a recipe shipped here.")],
     cohort_run: Annotated[Path, typer.Option("--cohort", metavar="RUN", help="Folder that `ranoscope cohort` wrote.")],
@@ -148,26 +110,26 @@ def crossval(
     stages.run_crossval(recipe, changes or [], cohort_run, out, images)
 
 
-@app.command(rich_help_panel=_JOURNEY)
+@app.command(rich_help_panel=JOURNEY)
 def evaluate(run: RunArgument) -> None:
     """3. Score the calls beside their rivals, with intervals over patients; RUN/scorecard.json."""
     stages.run_evaluate(run)
 
 
-@app.command(rich_help_panel=_JOURNEY)
+@app.command(rich_help_panel=JOURNEY)
 def explain(run: RunArgument) -> None:
     """4. Show what the network looked at: maps and figures per case; RUN/explanations."""
     stages.run_explain(run)
 
 
-@app.command(rich_help_panel=_JOURNEY)
+@app.command(rich_help_panel=JOURNEY)
 def report(run: RunArgument) -> None:
     """5. One self-contained page that opens offline; RUN/report.html."""
     stages.run_report(run)
     OUT.print(f"[dim]{RESEARCH_USE_ONLY}[/]")
 
 
-@app.command(rich_help_panel=_SPLITS)
+@app.command(rich_help_panel=SPLITS)
 def folds(
     cohort_run: Annotated[
         Path, typer.Argument(metavar="COHORT", help="Folder that `ranoscope cohort` wrote.", show_default=False)
@@ -185,7 +147,7 @@ def folds(
     stages.run_folds(cohort_run, FoldSettings(count=count, seeds=tuple(range(seeds)), protocol=protocol), out)
 
 
-@app.command(rich_help_panel=_SPLITS)
+@app.command(rich_help_panel=SPLITS)
 def audit(
     split: Annotated[
         Path,
@@ -197,22 +159,3 @@ def audit(
     """Does a split leak? What test visits share with training, and how sure its scores are. Exit code 3 if it does."""
     if stages.run_audit(split, cohort_run, out):
         raise typer.Exit(_LEAK_CODE)
-
-
-@app.command(rich_help_panel=_SETTLE)
-def scoreboard(
-    tables: Annotated[
-        Path, typer.Argument(metavar="TABLES", help="Folder with LUMIERE's rating and demographics tables.")
-    ],
-    out: OutOption,
-    volumes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="CSV",
-            help="Patient, Timepoint, <source>_<compartment>_mm3; a download brings its own measured volumes.",
-        ),
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How often the folds are dealt anew; report at least 10.")] = 10,
-) -> None:
-    """How well can RANO be called from measured volumes? Models beside rivals; RUN/scoreboard.html. Resumes."""
-    stages.run_scoreboard(tables, volumes, out, seeds)

@@ -15,7 +15,7 @@ from rich.markup import escape
 from ranoscope import runs
 from ranoscope.cli.terminal import OUT, progress_bar, say, warn
 from ranoscope.cohort.folds import fold_warnings, make_folds
-from ranoscope.config import CohortSettings, EvaluationSettings, FoldSettings, PhantomSettings, load_recipe
+from ranoscope.config import CohortSettings, FoldSettings, PhantomSettings, load_recipe
 from ranoscope.domain import RESEARCH_USE_ONLY
 
 # Sized so that the whole demo takes four to six minutes on two CPU cores; the cohort is large enough that every class
@@ -124,19 +124,6 @@ def run_report(run: Path) -> None:
     with progress_bar("report") as told:
         path = write_report(run, told)
     say(f"Report: {path}")
-
-
-def run_scoreboard(tables: Path, volumes: Path | None, out: Path, seeds: int) -> None:
-    """Examine every rival and every measured-change model and print the scoreboard."""
-    from ranoscope.evaluation.tables import render_scoreboard
-    from ranoscope.scoreboard.examination import PAGE, at_own_level, make_scoreboard
-
-    with progress_bar("scoreboard") as told:
-        folds = FoldSettings(seeds=tuple(range(seeds)))
-        scoreboard = make_scoreboard(tables, volumes, out, folds, EvaluationSettings(), told)
-    OUT.print(render_scoreboard(at_own_level(scoreboard)))
-    warn(scoreboard["notes"])
-    say(f"Scoreboard: {out / PAGE}")
 
 
 def run_demo(out: Path, seed: int) -> None:
