@@ -37,6 +37,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import torch
 from monai.transforms import (
     Compose,
@@ -55,7 +56,8 @@ from scipy import ndimage
 from ranoscope.config import AugmentationSettings, GridSettings, Recipe
 from ranoscope.domain import Case, Response, Sequence, StudyKey, Visit
 from ranoscope.imaging.store import AlignedStudy, SourceFile, StudySource, StudyStore, build_store
-from ranoscope.learning.data import CaseDataset
+from ranoscope.learning.data import CaseDataset, Material
+from ranoscope.learning.facts import FactScale
 from ranoscope.learning.transforms import apply, decide
 
 SEQUENCES = (Sequence.T1, Sequence.T2, Sequence.FLAIR)
@@ -144,7 +146,8 @@ def our_pipeline(files: dict[str, Path], folder: Path, grid: GridSettings) -> Ca
     if failures:
         sys.exit("\n".join(failures.values()))
     recipe = Recipe(name="benchmark", description="", sequences=SEQUENCES, grid=grid, augmentation=AUGMENTATION)
-    dataset = CaseDataset(StudyStore(folder, grid), [CASE], recipe, seed=0)
+    material = Material(StudyStore(folder, grid), pd.DataFrame(columns=["patient"]))
+    dataset = CaseDataset(material, [CASE], recipe, FactScale({}), seed=0)
 
     def sample() -> torch.Tensor:
         dataset.epoch.add_(1)
@@ -192,7 +195,7 @@ def compare_augmentations(shape: tuple[int, int, int], draws: int) -> list[tuple
     for _ in range(draws):
         volume = torch.from_numpy(image.astype(np.float32))[None]
         samples[0].append(describe(np.asarray(theirs({"image": volume})["image"])[0][brain]))
-        ours = apply((study, study), study.sequences, decide(AUGMENTATION, 1, 1.0, generator))
+        ours = apply((study, study), study.sequences, decide(AUGMENTATION, np.ones((2, 1), bool), 1.0, generator))
         samples[1].append(describe(ours[0, 0].numpy()[brain]))
     names = ["mean", "standard deviation", *(f"quantile {q:g}" for q in QUANTILES)]
     averages = [np.mean(side, axis=0) for side in samples]

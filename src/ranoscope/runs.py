@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ import pandas as pd
 import yaml
 
 from ranoscope.errors import RunError, StorageError, TableError, problem
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there folders are not guarded
+    fcntl = None  # type: ignore[assignment]
 
 COHORT = "cohort.csv"
 STUDIES = "studies.csv"
@@ -36,6 +42,61 @@ FIGURES = "figures"
 CALL_COLUMNS = (
     "patient", "prior", "current", "response", "fold", "p_CR", "p_PR", "p_SD", "p_PD", "call",
 )  # fmt: skip
+
+_LOCK = ".lock"
+# Folders this process has locked; a process forked from it has not.
+_held: set[tuple[int, Path]] = set()
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same folder out while the block runs; made if need be.
+
+    The operating system lets go of it when this process ends, however it ends. Asking again inside the block is
+    allowed. Not guarded where the file system knows no locks.
+
+    Raises:
+        RunError: another process has it (named by its number).
+        StorageError: the disk is full or not writable.
+    """
+    path = folder.resolve() / _LOCK
+    holder = (os.getpid(), path)
+    if fcntl is None or holder in _held:
+        yield
+        return
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(path)
+    _held.add(holder)
+    try:
+        yield
+    finally:
+        _held.discard(holder)
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _acquire(path: Path) -> int:
+    """Lock a file and write into it who has it. A record lock, which no forked process goes on holding."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                other = os.read(descriptor, 100).decode("utf-8", "replace") or "another process"
+                os.close(descriptor)
+                do = "wait until it is done, or choose another --out"
+                raise RunError(problem("a folder that no other run writes to", other, str(path.parent), do)) from error
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                os.close(descriptor)
+                raise
+        # The holder before us removes the file before it lets go: what we opened may no longer be at its place.
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor)):
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()}, at work since {datetime.now():%Y-%m-%d %H:%M}".encode())
+            return descriptor
+        os.close(descriptor)
 
 
 @contextmanager

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from ranoscope import runs
-from ranoscope.cohort.files import SOURCE
+from ranoscope.cohort.files import PATIENTS, SOURCE
 from ranoscope.cohort.folds import FOLD_COLUMNS, write_folds
-from ranoscope.cohort.pairing import COHORT_COLUMNS
+from ranoscope.cohort.pairing import COHORT_COLUMNS, PATIENT_COLUMNS
 from ranoscope.config import Recipe, parse_recipe
 from ranoscope.domain import RESPONSES, SEQUENCES, StudyKey, Visit
 from ranoscope.imaging.store import SourceFile, StudySource, build_store
@@ -80,6 +80,8 @@ def write_tables(run: Path) -> None:
         for patient, response, *_ in CALLS
     ]  # fmt: skip
     runs.write_csv(run / runs.COHORT, pd.DataFrame(cohort, columns=list(COHORT_COLUMNS)))
+    people = [dict.fromkeys(PATIENT_COLUMNS, "") | {"patient": patient, "sex": "female"} for patient, *_ in CALLS]
+    runs.write_csv(run / PATIENTS, pd.DataFrame(people, columns=list(PATIENT_COLUMNS)))
     folds = [(3, patient, str(CURRENT), response, fold) for patient, response, _, _, fold in CALLS]
     write_folds(run, pd.DataFrame(folds, columns=list(FOLD_COLUMNS)))
     calls = []
@@ -96,7 +98,7 @@ def train_fold(run: Path, recipe: Recipe, fold: int, seed: int, key: str) -> Non
     torch.manual_seed(seed)
     folder = fold_folder(run, 3, fold)
     save_weights(folder / WEIGHTS, build_network(recipe))
-    about = {"key": key, "recipe": training_fingerprint(recipe), "recipe_name": recipe.name}
+    about = {"key": key, "recipe": training_fingerprint(recipe), "recipe_name": recipe.name, "fact_scale": {}}
     runs.write_json(folder / FOLD, about)
 
 

@@ -116,7 +116,7 @@ def test_the_network_is_the_one_that_never_saw_the_patient(explained_run):
     store = open_run_store(run, recipe)
     for case in read_explanations(run)[:2]:
         entry = next(e for e in explain.read_called(run) if e.case.patient == case.patient)
-        pair = case_tensor(store, entry.case, recipe.sequences)
+        pair = case_tensor(store, entry.case, recipe)
         written = nib.load(case.folder / case.map_file("saliency", "prior", case.call).file).get_fdata()
         own, other = (
             METHODS["saliency"].compute(load_fold(run, 3, fold), pair, case.call)[0].amax(dim=0).numpy()

@@ -22,11 +22,10 @@ from ranoscope.config import FoldSettings
 from ranoscope.domain import RESPONSES, Case, Response, StudyKey, Visit
 from ranoscope.errors import ImageError, RunError
 from ranoscope.imaging.store import StudyStore
-from ranoscope.learning import crossval, studies
+from ranoscope.learning import cells, crossval, studies
 from ranoscope.learning.checkpoints import load_fold
 from ranoscope.learning.crossval import cross_validate
 from ranoscope.learning.data import case_tensor
-from ranoscope.learning.fitting import inner_split
 from ranoscope.learning.studies import STORE, open_run_store
 
 
@@ -39,9 +38,9 @@ def test_every_case_is_called_once_per_seed_by_a_fold_that_never_saw_its_patient
     seen: dict[int, set[str]] = {}
     honest = crossval.fit_fold
 
-    def watched(recipe, store, cases, folder, seed, told):
-        seen[seed] = {case.patient for case in cases}
-        return honest(recipe, store, cases, folder, seed, told)
+    def watched(recipe, material, sides, folder, seed, told):
+        seen[seed] = {case.patient for case in (*sides.training, *sides.inner)}
+        return honest(recipe, material, sides, folder, seed, told)
 
     monkeypatch.setattr(crossval, "fit_fold", watched)
     run = home / "run"
@@ -80,8 +79,9 @@ def test_no_patient_is_ever_on_two_sides_of_a_fold_or_of_its_inner_split(cases, 
     folds = crossval.draw_folds(cases, recipe.folds)
     tested = []
     for fold in range(count):
-        cell = crossval._cell(recipe, dict.fromkeys(cases, ""), folds, Path(), (seed, fold))
-        training, inner = inner_split(cell.training, recipe.training.inner_validation, 1000 * seed + fold)
+        cell = cells._cell(recipe, (dict.fromkeys(cases, ""), ""), folds, Path(), (seed, fold))
+        both = cell.sides(recipe)
+        training, inner = both.training, both.inner
         sides = [{case.patient for case in side} for side in (cell.test, training, inner)]
         assert all(sides)
         assert sum(map(len, sides)) == len(set().union(*sides))
@@ -97,7 +97,7 @@ def test_the_checkpoint_is_the_network_that_made_the_calls(trained, tiny):
     for case in read_cases(run):
         row = calls[(calls["patient"] == case.patient) & (calls["current"] == str(case.current))].iloc[0]
         with torch.inference_mode():
-            logits = load_fold(run, 0, int(row["fold"]))(case_tensor(store, case, tiny().sequences)[None])
+            logits = load_fold(run, 0, int(row["fold"]))(case_tensor(store, case, tiny())[None])
         expected = logits.softmax(dim=1)[0].tolist()
         assert [float(row[f"p_{name}"]) for name in RESPONSES] == pytest.approx(expected, abs=2e-4)
         assert row["response"] == case.response

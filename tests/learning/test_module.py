@@ -14,21 +14,16 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ranoscope.config import TrainingSettings
-from ranoscope.domain import RESPONSES, Case, Response, Visit
 from ranoscope.learning.fitting import quiet
-from ranoscope.learning.module import ResponseModule, class_weights
+from ranoscope.learning.losses import class_weights
+from ranoscope.learning.module import ResponseModule
 
-
-def cases(indices: list[int]) -> list[Case]:
-    return [
-        Case(f"P-{number}", Visit(0), Visit(9), RESPONSES[index], 9, Response.SD, False)
-        for number, index in enumerate(indices)
-    ]
+EQUAL = torch.ones(4)
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40))
 def test_class_weights_are_scikit_learns_balanced_ones(indices):
-    weights = class_weights(cases(indices)).numpy()
+    weights = class_weights(indices, 4).numpy()
     present = np.unique(indices)
     expected = compute_class_weight("balanced", classes=present, y=indices)
     assert np.allclose(weights[present], expected, rtol=1e-6)
@@ -43,8 +38,13 @@ class Linear(nn.Module):
         super().__init__()
         self.layer = nn.Linear(16, 4)
 
-    def forward(self, pair):
+    def forward(self, pair, facts=None):
         return self.layer(pair.flatten(1))
+
+
+def batches(pairs: torch.Tensor, targets: torch.Tensor, size: int = 1) -> DataLoader:
+    """As the loaders give them: pairs, no facts, class indices."""
+    return DataLoader(TensorDataset(pairs, torch.zeros(len(pairs), 0), targets), batch_size=size)
 
 
 def trainer(folder, **settings) -> L.Trainer:
@@ -52,19 +52,18 @@ def trainer(folder, **settings) -> L.Trainer:
                      enable_model_summary=False, default_root_dir=folder, **settings)  # fmt: skip
 
 
-@pytest.mark.parametrize("weighted", [True, False])
-def test_logged_inner_scores_are_those_of_the_whole_inner_set(weighted, tmp_path):
+@pytest.mark.parametrize("imbalance", ["none", "loss", "sampler", "both"])
+def test_logged_inner_scores_are_those_of_the_whole_inner_set(imbalance, tmp_path):
     """Seven cases in batches of three: the mean over batches would be another number."""
     generator = torch.Generator().manual_seed(1)
     pairs = torch.randn(7, 2, 1, 2, 2, 2, generator=generator)
     targets = torch.tensor([0, 0, 0, 1, 1, 2, 3])
     weights = torch.tensor([0.5, 2.0, 3.0, 1.0])
-    module = ResponseModule(Linear(), TrainingSettings(precision="32-true"), weights if weighted else None)
-    loader = DataLoader(TensorDataset(pairs, targets), batch_size=3)
+    module = ResponseModule(Linear(), TrainingSettings(precision="32-true", imbalance=imbalance), weights)
     with quiet():
-        scores = trainer(tmp_path).validate(module, loader, verbose=False)[0]
-    probabilities = module(pairs).softmax(1).detach().double().numpy()
-    sample_weight = weights[targets].numpy() if weighted else None
+        scores = trainer(tmp_path).validate(module, batches(pairs, targets, 3), verbose=False)[0]
+    probabilities = module.network(pairs).softmax(1).detach().double().numpy()
+    sample_weight = None if imbalance == "none" else weights[targets].numpy()
     expected = log_loss(targets, probabilities / probabilities.sum(1, keepdims=True), sample_weight=sample_weight,
                         labels=[0, 1, 2, 3])  # fmt: skip
     assert scores["inner_loss"] == pytest.approx(expected, rel=1e-5)
@@ -72,12 +71,12 @@ def test_logged_inner_scores_are_those_of_the_whole_inner_set(weighted, tmp_path
     assert scores["inner_balanced_accuracy"] == pytest.approx(balanced, rel=1e-5)
 
 
-@pytest.mark.parametrize("weights", [None, torch.ones(4)])
-def test_a_nan_among_the_inner_losses_is_seen(tmp_path, weights):
+@pytest.mark.parametrize("imbalance", ["none", "loss"])
+def test_a_nan_among_the_inner_losses_is_seen(tmp_path, imbalance):
     pairs = torch.full((2, 2, 1, 2, 2, 2), torch.nan)
-    module = ResponseModule(Linear(), TrainingSettings(precision="32-true"), weights)
+    module = ResponseModule(Linear(), TrainingSettings(precision="32-true", imbalance=imbalance), EQUAL)
     with quiet():
-        loader = DataLoader(TensorDataset(pairs, torch.tensor([0, 1])))
+        loader = batches(pairs, torch.tensor([0, 1]))
         assert not np.isfinite(trainer(tmp_path).validate(module, loader, verbose=False)[0]["inner_loss"])
 
 
@@ -87,8 +86,8 @@ def test_the_training_loss_is_weighted_cross_entropy_with_smoothing(smoothing, m
     module = ResponseModule(Linear(), TrainingSettings(label_smoothing=smoothing), weights)
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
     pairs, targets = torch.randn(5, 2, 1, 2, 2, 2), torch.tensor([0, 3, 1, 1, 2])
-    loss = module.training_step((pairs, targets), 0).item()
-    surprise = -module(pairs).detach().log_softmax(1).double().numpy()
+    loss = module.training_step((pairs, torch.zeros(5, 0), targets), 0).item()
+    surprise = -module.network(pairs).detach().log_softmax(1).double().numpy()
     w, t = weights.double().numpy(), targets.numpy()
     hard = sum(w[label] * row[label] for label, row in zip(t, surprise, strict=True))
     soft = (w * surprise).sum() / 4
@@ -97,14 +96,14 @@ def test_the_training_loss_is_weighted_cross_entropy_with_smoothing(smoothing, m
 
 def test_the_judged_network_is_the_running_average_of_the_steps(tmp_path):
     """Weights after the first step, then keep * before + (1 - keep) * now; the trained network is another one."""
-    module = ResponseModule(Linear(), TrainingSettings(learning_rate=0.1, epochs=3, weight_averaging=0.8), None)
+    module = ResponseModule(Linear(), TrainingSettings(learning_rate=0.1, epochs=3, weight_averaging=0.8), EQUAL)
     steps = []
 
     class Watch(L.Callback):
         def on_train_batch_end(self, trainer, pl_module, *_):
             steps.append(pl_module.network.layer.weight.detach().double().numpy().copy())
 
-    loader = DataLoader(TensorDataset(torch.randn(8, 2, 1, 2, 2, 2), torch.tensor([0, 1, 2, 3] * 2)), batch_size=4)
+    loader = batches(torch.randn(8, 2, 1, 2, 2, 2), torch.tensor([0, 1, 2, 3] * 2), 4)
     with quiet():
         trainer(tmp_path, max_epochs=3, callbacks=[Watch()]).fit(module, loader)
     expected = steps[0]
@@ -112,18 +111,18 @@ def test_the_judged_network_is_the_running_average_of_the_steps(tmp_path):
         expected = 0.8 * expected + 0.2 * step
     np.testing.assert_allclose(module.judged.layer.weight.numpy(), expected, rtol=1e-4, atol=1e-6)
     assert np.abs(module.network.layer.weight.detach().numpy() - expected).max() > 1e-3
-    assert ResponseModule(Linear(), TrainingSettings(), None).average is None
+    assert ResponseModule(Linear(), TrainingSettings(), EQUAL).average is None
 
 
 def test_one_cycle_peaks_at_the_learning_rate_and_ends_near_nothing(tmp_path):
-    module = ResponseModule(Linear(), TrainingSettings(learning_rate=0.1, epochs=10), None)
+    module = ResponseModule(Linear(), TrainingSettings(learning_rate=0.1, epochs=10), EQUAL)
     rates = []
 
     class Watch(L.Callback):
         def on_train_batch_start(self, trainer, *_):
             rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
-    loader = DataLoader(TensorDataset(torch.randn(8, 2, 1, 2, 2, 2), torch.tensor([0, 1, 2, 3] * 2)), batch_size=2)
+    loader = batches(torch.randn(8, 2, 1, 2, 2, 2), torch.tensor([0, 1, 2, 3] * 2), 2)
     with quiet():
         trainer(tmp_path, max_epochs=10, callbacks=[Watch()]).fit(module, loader)
     assert len(rates) == 40

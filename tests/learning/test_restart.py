@@ -18,8 +18,9 @@ import pytest
 from ranoscope import runs
 from ranoscope.cohort.files import read_cases
 from ranoscope.errors import RunError, StorageError
-from ranoscope.learning import checkpoints, crossval, fitting
+from ranoscope.learning import checkpoints, crossval
 from ranoscope.learning.crossval import cross_validate
+from ranoscope.learning.diary import best_epoch
 from ranoscope.learning.module import ResponseModule
 from ranoscope.learning.studies import prepare_store
 
@@ -101,15 +102,15 @@ def test_a_training_that_had_stopped_early_does_not_train_on_after_a_restart(hom
     abouts = [json.loads(path.read_text()) for path in undisturbed.rglob("fold.json")]
     assert all(about["epochs"] == about["best_epoch"] + 1 < 30 for about in abouts)
 
-    honest = crossval._calls
+    honest = crossval.call_cases
 
     def fail(*_):
         raise PulledPlugError
 
-    monkeypatch.setattr(crossval, "_calls", fail)
+    monkeypatch.setattr(crossval, "call_cases", fail)
     with pytest.raises(PulledPlugError):
         cross_validate(recipe, home / "run", home / "run", silent)
-    monkeypatch.setattr(crossval, "_calls", honest)
+    monkeypatch.setattr(crossval, "call_cases", honest)
     cross_validate(recipe, home / "run", home / "run", silent)
     assert results(home) == results(undisturbed)
 
@@ -202,7 +203,7 @@ def test_a_full_disk_is_named_and_what_was_finished_is_kept(trained, home, tiny,
     assert not list(home.rglob("*.part"))
     epochs = []
     cross_validate(tiny(), home / "run", home / "run", lambda *what: epochs.append(what[2]))
-    trained_again = [what for what in epochs if ", epoch" in what]
+    trained_again = [what for what in epochs if ": inner loss" in what]
     assert [re.sub(": .*", "", what) for what in trained_again] == [
         f"seed 0, fold 2 of 2, epoch {number}" for number in (2, 3)
     ]
@@ -240,11 +241,11 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_epochs_before
             cross_validate(tiny(), home / "run", home / "run", silent)
     told = []
     cross_validate(tiny(), home / "run", home / "run", lambda *what: told.append(what[2]))
-    first_epochs = [what for what in told if re.match(r"seed 0, fold 1 of 2, epoch", what)]
+    first_epochs = [what for what in told if re.match(r"seed 0, fold 1 of 2, epoch .: inner loss", what)]
     assert len(first_epochs) == 2
     assert first_epochs[0].startswith("seed 0, fold 1 of 2, epoch 2: inner loss")
 
 
 def test_the_best_epoch_is_the_lowest_inner_loss_and_the_first_of_equals():
     history = [{"inner_loss": loss} for loss in (1.2, 0.9, 1.1, 0.9)]
-    assert fitting._best_epoch(history) == 2
+    assert best_epoch(history) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,8 @@ STUDIES = (study(1), study(2))
 
 def change(**replaced) -> Change:
     ones = np.ones((2, 2), np.float32)
-    plain = {"flip": False, "shift_voxels": (0, 0, 0), "scale": ones, "offset": 0 * ones, "gamma": ones, "noise": 0.0}
-    return Change(**{**plain, "noise_seed": 5, **replaced})
+    plain = {"flips": (False,) * 3, "shift_voxels": (0, 0, 0), "scale": ones, "offset": 0 * ones, "gamma": ones}
+    return Change(**{**plain, "noise": 0.0, "noise_seed": 5, "kept": ones.astype(bool), **replaced})
 
 
 def original() -> np.ndarray:
@@ -56,22 +57,24 @@ def test_channels_follow_the_asked_order_and_a_missing_one_is_named():
         apply(STUDIES, (Sequence.T2, Sequence.CT1), change())
 
 
-def test_only_left_and_right_are_mirrored():
-    assert torch.equal(apply(STUDIES, SEQUENCES, change(flip=True)), torch.from_numpy(original()[:, :, ::-1].copy()))
+@pytest.mark.parametrize("flips", list(itertools.product((False, True), repeat=3)))
+def test_each_axis_is_mirrored_on_its_own(flips):
+    axes = [2 + axis for axis, flip in enumerate(flips) if flip]
+    expected = np.flip(original(), axes).copy()
+    assert torch.equal(apply(STUDIES, SEQUENCES, change(flips=flips)), torch.from_numpy(expected))
 
 
 offsets = st.integers(-16, 16)
 
 
-@given(st.tuples(offsets, offsets, offsets), st.booleans())
-def test_a_shift_moves_the_content_and_what_leaves_is_lost(voxels, flip):
+@given(st.tuples(offsets, offsets, offsets), st.tuples(*[st.booleans()] * 3))
+def test_a_shift_moves_the_content_and_what_leaves_is_lost(voxels, flips):
     padded = np.pad(original(), [(0, 0), (0, 0), *[(20, 20)] * 3])
     start = [20 - step for step in voxels]
     cut = tuple(slice(low, low + size) for low, size in zip(start, SHAPE, strict=True))
     expected = padded[(slice(None), slice(None), *cut)]
-    if flip:
-        expected = expected[:, :, ::-1]
-    changed = apply(STUDIES, SEQUENCES, change(shift_voxels=voxels, flip=flip)).numpy()
+    expected = np.flip(expected, [2 + axis for axis, flip in enumerate(flips) if flip])
+    changed = apply(STUDIES, SEQUENCES, change(shift_voxels=voxels, flips=flips)).numpy()
     assert np.array_equal(changed, expected)
 
 
@@ -107,20 +110,26 @@ def test_noise_is_normal_independent_and_inside_the_brain():
     assert not np.array_equal(other, changed)
 
 
-SETTINGS = AugmentationSettings(flip_left_right=0.5, shift_mm=9, gamma=(0.8, 1.2), noise=0.2)
+SETTINGS = AugmentationSettings(
+    flip_left_right=0.5, flip_anterior_posterior=0.25, shift_mm=9, gamma=(0.8, 1.2), noise=0.2
+)
+ALL = np.ones((2, 2), bool)
 
 
 def test_augmentation_is_decided_by_the_generator_alone_and_leaves_the_input():
     before = original()
-    first, second = (apply(STUDIES, SEQUENCES, decide(SETTINGS, 2, 3.0, np.random.default_rng(7))) for _ in range(2))
+    first, second = (apply(STUDIES, SEQUENCES, decide(SETTINGS, ALL, 3.0, np.random.default_rng(7))) for _ in range(2))
     assert torch.equal(first, second)
     assert np.array_equal(original(), before)
-    assert not torch.equal(first, apply(STUDIES, SEQUENCES, decide(SETTINGS, 2, 3.0, np.random.default_rng(8))))
+    assert not torch.equal(first, apply(STUDIES, SEQUENCES, decide(SETTINGS, ALL, 3.0, np.random.default_rng(8))))
 
 
 def test_drawn_changes_stay_in_their_ranges_and_use_them():
-    drawn = [decide(SETTINGS, 2, 3.0, np.random.default_rng(seed)) for seed in range(400)]
-    assert 150 < sum(one.flip for one in drawn) < 250
+    drawn = [decide(SETTINGS, ALL, 3.0, np.random.default_rng(seed)) for seed in range(400)]
+    left_right, anterior_posterior, superior_inferior = np.sum([one.flips for one in drawn], axis=0)
+    assert 150 < left_right < 250
+    assert 65 < anterior_posterior < 135
+    assert superior_inferior == 0
     assert {one.shift_voxels[0] for one in drawn} == set(range(-3, 4))
     for name, low, high in [("scale", 0.9, 1.1), ("offset", -0.1, 0.1), ("gamma", 0.8, 1.2)]:
         values = np.stack([getattr(one, name) for one in drawn])
@@ -131,6 +140,44 @@ def test_drawn_changes_stay_in_their_ranges_and_use_them():
     noise = [one.noise for one in drawn]
     assert 0 <= min(noise) < 0.01
     assert 0.19 < max(noise) <= 0.2
+
+
+def test_what_is_not_kept_is_zero_and_the_rest_as_before():
+    kept = np.array([[True, False], [False, True]])
+    changed = apply(STUDIES, SEQUENCES, change(kept=kept))
+    expected = torch.from_numpy(original() * kept[:, :, None, None, None])
+    assert torch.equal(changed, expected)
+
+
+masks = st.lists(st.booleans(), min_size=8, max_size=8).map(lambda values: np.array(values).reshape(2, 4))
+
+
+@given(masks, st.floats(0, 0.99), st.integers(0, 2**32))
+def test_dropping_takes_only_what_was_acquired_and_leaves_every_study_something(acquired, chance, seed):
+    kept = decide(AugmentationSettings(sequence_dropout=chance), acquired, 3.0, np.random.default_rng(seed)).kept
+    assert not (kept & ~acquired).any()
+    assert np.array_equal(kept.any(axis=1), acquired.any(axis=1))
+    if chance == 0:
+        assert np.array_equal(kept, acquired)
+
+
+def test_sequences_are_dropped_with_the_chance_asked_for_and_the_last_one_at_random():
+    settings = AugmentationSettings(sequence_dropout=0.6)
+    acquired = np.array([[True, True, False], [True, True, True]])
+    drawn = np.stack([decide(settings, acquired, 3.0, np.random.default_rng(s)).kept for s in range(4000)])
+    # Of n sequences one survives a clean sweep: kept with 0.4 + 0.6^n / n.
+    assert drawn[:, 0, 0].mean() == pytest.approx(0.4 + 0.6**2 / 2, abs=0.03)
+    assert drawn[:, 1].mean(axis=0) == pytest.approx([0.4 + 0.6**3 / 3] * 3, abs=0.03)
+
+
+def test_settings_that_drop_and_mirror_nothing_leave_all_other_draws_as_they_were():
+    plain = decide(AugmentationSettings(noise=0.2, shift_mm=9), ALL, 3.0, np.random.default_rng(5))
+    more = AugmentationSettings(noise=0.2, shift_mm=9, flip_superior_inferior=1, sequence_dropout=0.9)
+    other = decide(more, ALL, 3.0, np.random.default_rng(5))
+    assert (plain.noise_seed, plain.shift_voxels, plain.flips[0]) == (
+        other.noise_seed, other.shift_voxels, other.flips[0],
+    )  # fmt: skip
+    assert np.array_equal(plain.gamma, other.gamma)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Patient-grouped, stratified folds: drawn once, written to a file, the same for every model.
 
-The reference paper's folds, cut by visit, are here too, for comparison alone: their table is marked, and no stage that
-trains or scores accepts it.
+The reference paper's folds, cut by visit, are here too, for comparison alone: their table is marked, only a recipe that
+asks for them is trained or scored on them, and whatever comes of it carries ``watermark``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,16 @@ from ranoscope.errors import RanoscopeError, RunError, problem
 FOLD_COLUMNS = ("seed", "patient", "current", "response", "fold")
 # Only in folds of another protocol than the project's own: the mark travels with the rows.
 PROTOCOL_COLUMN = "protocol"
+
+
+def watermark(protocol: FoldProtocol) -> str | None:
+    """The words on everything made under a protocol other than the project's own; None for patient-level folds."""
+    if protocol is FoldProtocol.PATIENT:
+        return None
+    return (
+        "as published: folds by visit, checkpoint chosen on the reported fold; "
+        "optimistic; for comparison with the paper only"
+    )
 
 
 def draw_folds(cases: list[Case], settings: FoldSettings) -> pd.DataFrame:
@@ -182,23 +192,23 @@ def write_fold_table(path: Path, folds: pd.DataFrame) -> None:
     runs.write_csv(path, folds[[*FOLD_COLUMNS, *mark]])
 
 
-def read_folds(run: Path) -> pd.DataFrame:
+def read_folds(run: Path, protocol: FoldProtocol = FoldProtocol.PATIENT) -> pd.DataFrame:
     """folds.csv, seed and fold as integers.
 
+    Args:
+        run: the run folder.
+        protocol: what the run's recipe asks for; folds cut by another are refused.
+
     Raises:
-        RunError: there are no folds yet, or they are marked as cut by another protocol than by patient.
+        RunError: there are no folds yet, or they are marked as cut by another protocol.
     """
     table = runs.read_csv(run / runs.FOLDS, "ranoscope crossval", FOLD_COLUMNS)
-    other = set(table.get(PROTOCOL_COLUMN, ())) - {"", str(FoldProtocol.PATIENT)}
-    if other:
-        raise RunError(
-            problem(
-                "patient-level folds",
-                f"folds of the protocol {', '.join(sorted(other))}",
-                str(run / runs.FOLDS),
-                "choose another --out; such folds can be audited, not trained or scored on",
-            )
-        )
+    marks = {mark or str(FoldProtocol.PATIENT) for mark in table.get(PROTOCOL_COLUMN, [""])}
+    if marks != {str(protocol)}:
+        got = f"folds of the protocol {', '.join(sorted(marks))}"
+        asked = "patient-level folds" if protocol is FoldProtocol.PATIENT else f"folds of the protocol {protocol}"
+        do = "choose another --out, or a recipe whose folds.protocol is that of the folds"
+        raise RunError(problem(asked, got, str(run / runs.FOLDS), do))
     return table.assign(seed=table["seed"].astype(int), fold=table["fold"].astype(int))
 
 

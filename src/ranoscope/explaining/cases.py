@@ -13,9 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 from ranoscope import runs
 from ranoscope.cohort.files import read_cases
 from ranoscope.cohort.folds import read_folds
+from ranoscope.config import FoldProtocol, Target
 from ranoscope.domain import RESPONSES, Case, Response, Sequence
 from ranoscope.errors import RunError, problem
 from ranoscope.learning.checkpoints import FOLD, fold_folder, load_run_recipe
+from ranoscope.learning.targets import as_called
 
 STUDIES = ("prior", "current")
 RECORD = "case.json"
@@ -26,23 +28,32 @@ Shares = dict[str, dict[Sequence, float]]
 
 @dataclass(frozen=True)
 class CalledCase:
-    """A case with its out-of-fold call: class probabilities by name, and the fold whose network made it."""
+    """A case with its out-of-fold call: class probabilities by name, and the fold whose network made it.
+
+    Where PD was learnt against the rest (``target``), SD stands for the rest, with all its probability.
+    """
 
     case: Case
     call: Response
     probabilities: dict[Response, float]
     seed: int
     fold: int
+    target: Target = Target.FOUR_CLASSES
+
+    @property
+    def expert(self) -> Response:
+        """The expert's response, as far as the model tells responses apart."""
+        return as_called(self.case.response, self.target)
 
     @property
     def is_correct(self) -> bool:
         """Whether the call is the expert's response."""
-        return self.call is self.case.response
+        return self.call is self.expert
 
     @property
     def explained(self) -> tuple[Response, ...]:
         """The classes to explain: the called one, and the true one where it is another."""
-        return (self.call,) if self.is_correct else (self.call, self.case.response)
+        return (self.call,) if self.is_correct else (self.call, self.expert)
 
     @property
     def folder_name(self) -> str:
@@ -140,18 +151,25 @@ def choose_cases(called: list[CalledCase], per_class: int) -> tuple[list[CalledC
 
 
 def read_called(run: Path) -> list[CalledCase]:
-    """The calls of the recipe's first seed, each checked to be of the fold that held its patient out.
+    """The calls of the recipe's first seed, each checked to be of the fold that held the case out.
+
+    Patient-level folds hold all of a patient's cases out together; folds as published hold out the case alone.
 
     Raises:
         RunError: the run has no calls yet, or calls, folds and cohort are not of one training.
     """
-    seed = load_run_recipe(run).folds.seeds[0]
+    recipe = load_run_recipe(run)
+    seed = recipe.folds.seeds[0]
     columns = (*runs.CALL_COLUMNS, "seed")
     calls = runs.read_csv(run / runs.CALLS, "ranoscope crossval", columns)
-    folds = read_folds(run)
-    held_out = {str(patient): set(rows["fold"]) for patient, rows in folds[folds["seed"] == seed].groupby("patient")}
+    folds = read_folds(run, recipe.folds.protocol)
+    unit = ["patient"] if recipe.folds.protocol is FoldProtocol.PATIENT else ["patient", "current"]
+    held_out = {tuple(map(str, name)): set(rows["fold"]) for name, rows in folds[folds["seed"] == seed].groupby(unit)}
     cases = {(case.patient, str(case.prior), str(case.current)): case for case in read_cases(run)}
-    return [_called(row, cases, held_out) for _, row in calls[calls["seed"] == str(seed)].iterrows()]
+    mine = [row for _, row in calls[calls["seed"] == str(seed)].iterrows()]
+    for row in mine:
+        _require_held_out(row, held_out.get(tuple(str(row[name]) for name in unit)))
+    return [_called(row, cases, recipe.target) for row in mine]
 
 
 def write_record(explained: ExplainedCase) -> None:
@@ -207,23 +225,26 @@ def classes_without_a_case(run: Path) -> list[Response]:
     return [Response(name) for name in chosen["classes_without_a_case"]]
 
 
-def _called(row: pd.Series[Any], cases: dict[tuple[str, str, str], Case], held_out: dict[str, set[int]]) -> CalledCase:
-    where = f"{runs.CALLS}, {row['patient']}/{row['current']}"
-    again = "run `ranoscope crossval` again"
+def _require_held_out(row: pd.Series[Any], folds: set[int] | None) -> None:
+    fold = int(row["fold"])
+    if folds != {fold}:
+        got = f"fold {fold}, whose network has seen this patient"
+        where = f"{runs.CALLS}, {row['patient']}/{row['current']}"
+        do = "run `ranoscope crossval` again"
+        raise RunError(problem("the fold that held the patient out in folds.csv", got, where, do))
+
+
+def _called(row: pd.Series[Any], cases: dict[tuple[str, str, str], Case], target: Target) -> CalledCase:
     case = cases.get((row["patient"], row["prior"], row["current"]))
     if case is None or case.response != row["response"]:
-        raise RunError(problem("a case of the cohort", "one that is not in cohort.csv", where, again))
-    fold = int(row["fold"])
-    if held_out.get(case.patient) != {fold}:
-        got = f"fold {fold}, whose network has seen this patient"
-        raise RunError(problem("the fold that held the patient out in folds.csv", got, where, again))
-    return CalledCase(
-        case=case,
-        call=Response(row["call"]),
-        probabilities={response: float(row[f"p_{response}"]) for response in RESPONSES},
-        seed=int(row["seed"]),
-        fold=fold,
-    )
+        where = f"{runs.CALLS}, {row['patient']}/{row['current']}"
+        do = "run `ranoscope crossval` again"
+        raise RunError(problem("a case of the cohort", "one that is not in cohort.csv", where, do))
+    probabilities: dict[Response, float] = {}
+    for response in RESPONSES:
+        name = as_called(response, target)
+        probabilities[name] = probabilities.get(name, 0.0) + float(row[f"p_{response}"])
+    return CalledCase(case, Response(row["call"]), probabilities, int(row["seed"]), int(row["fold"]), target)
 
 
 def _surest_first(entry: CalledCase) -> tuple[object, ...]:

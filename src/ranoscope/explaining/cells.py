@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from monai.networks.nets.swin_unetr import PatchMergingV2
 from torch import Tensor, nn
 
-_SHRINKING = (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d)
+_SHRINKING = (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d, PatchMergingV2)
 
 
 class CellPlaces:
@@ -22,13 +23,15 @@ class CellPlaces:
         self._known: dict[tuple[int, ...], tuple[tuple[float, float], ...]] = {tuple(shape): ((0.0, 1.0),) * 3}
 
     def follow(self, module: nn.Module, before: torch.Size, after: torch.Size) -> None:
-        """Note the cells that a convolution or pooling makes; parallel branches of one resolution share theirs."""
+        """Note the cells that a convolution, pooling or merging makes; parallel branches of one shape share theirs.
+
+        Zeros that a module puts at the far end of an axis move no cell.
+        """
         if tuple(after) in self._known:
             return
-        kernel, stride, padding = (_three(getattr(module, name)) for name in ("kernel_size", "stride", "padding"))
         self._known[tuple(after)] = tuple(
-            (first + step * ((kernel[axis] - 1) / 2 - padding[axis]), step * stride[axis])
-            for axis, (first, step) in enumerate(self._known[tuple(before)])
+            (first + step * centre, step * stride)
+            for (first, step), (centre, stride) in zip(self._known[tuple(before)], _window(module), strict=True)
         )
 
     def of(self, shape: torch.Size) -> tuple[tuple[float, float], ...]:
@@ -52,7 +55,8 @@ def watch_cells(network: nn.Module, shape: torch.Size) -> Iterator[CellPlaces]:
     places = CellPlaces(shape)
 
     def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        places.follow(module, inputs[0].shape[2:], output.shape[2:])
+        axes = slice(1, 4) if isinstance(module, PatchMergingV2) else slice(2, 5)  # the former has its features last
+        places.follow(module, inputs[0].shape[axes], output.shape[axes])
 
     handles = [module.register_forward_hook(watch) for module in network.modules() if isinstance(module, _SHRINKING)]
     try:
@@ -81,6 +85,15 @@ def cell_steps(network: nn.Module, layer: str, pair: Tensor) -> tuple[float, ...
     finally:
         handle.remove()
     return tuple(step for _, step in places.of(shapes[-1]))
+
+
+def _window(module: nn.Module) -> tuple[tuple[float, int], ...]:
+    """Per axis, in cells of its input: centre of the module's first window, and step from window to window."""
+    if isinstance(module, PatchMergingV2):
+        return ((0.5, 2),) * 3
+    kernel, stride, padding = (_three(getattr(module, name)) for name in ("kernel_size", "stride", "padding"))
+    dilation = _three(getattr(module, "dilation", 1))
+    return tuple((dilation[axis] * (kernel[axis] - 1) / 2 - padding[axis], stride[axis]) for axis in range(3))
 
 
 def _three(value: int | tuple[int, ...]) -> tuple[int, ...]:

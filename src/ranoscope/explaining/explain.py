@@ -10,11 +10,14 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ranoscope import provenance, runs
-from ranoscope.config import DenseNetSettings, ExplanationSettings, Recipe
-from ranoscope.domain import Sequence
+from ranoscope.cohort.files import read_patients
+from ranoscope.cohort.folds import watermark
+from ranoscope.config import DenseNetSettings, ExplanationSettings, Recipe, Target
+from ranoscope.domain import Case, Sequence
 from ranoscope.errors import RanoscopeError
 from ranoscope.explaining.cases import (
     RECORD,
@@ -33,9 +36,11 @@ from ranoscope.explaining.figures import Scene, as_png, draw
 from ranoscope.explaining.maps import make_maps, nifti
 from ranoscope.explaining.methods import METHODS
 from ranoscope.explaining.slices import tumour_slice
+from ranoscope.explaining.subject import CaseNetwork
 from ranoscope.imaging.store import StudyStore
-from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_fold, load_run_recipe
+from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_fact_scale, load_fold, load_run_recipe
 from ranoscope.learning.data import case_tensor
+from ranoscope.learning.facts import FactScale, fact_names, fact_tensor
 from ranoscope.learning.networks import PairNetwork
 from ranoscope.learning.studies import open_run_store
 
@@ -48,12 +53,19 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class _Trained:
-    """One fold's network on its device, and the fold's key."""
+    """One fold's network on its device, the fold's key and scale of facts, and patients.csv."""
 
     recipe: Recipe
     network: PairNetwork
     device: torch.device
     fold_key: str
+    scale: FactScale
+    patients: pd.DataFrame
+
+    def subject(self, store: StudyStore, case: Case) -> CaseNetwork:
+        """The network bound to the case's facts."""
+        facts = fact_tensor(case, self.patients, store, self.recipe, self.scale)
+        return CaseNetwork(self.network, facts.to(self.device), self.recipe.target).eval()
 
 
 def explain_run(run: Path, settings: ExplanationSettings, progress: Progress) -> list[ExplainedCase]:
@@ -118,16 +130,18 @@ def _load(run: Path, recipe: Recipe, seed: int, fold: int) -> _Trained:
     accelerated = torch.cuda.is_available() and recipe.training.accelerator != "cpu"
     about = runs.read_json(fold_folder(run, seed, fold) / FOLD, "ranoscope crossval")
     device = torch.device("cuda" if accelerated else "cpu")
-    return _Trained(recipe, load_fold(run, seed, fold).to(device), device, str(about["key"]))
+    network, scale = load_fold(run, seed, fold).to(device), load_fact_scale(run, seed, fold)
+    return _Trained(recipe, network, device, str(about["key"]), scale, read_patients(run))
 
 
 def _explain(trained: _Trained, store: StudyStore, called: CalledCase, folder: Path, key: str) -> None:
     """Write one case, its record last; an old record goes first, so that it never stands beside new maps."""
     (folder / RECORD).unlink(missing_ok=True)
-    case, recipe, network = called.case, trained.recipe, trained.network
+    case, recipe = called.case, trained.recipe
+    network = trained.subject(store, case)
     prior, current = store[case.prior_study], store[case.current_study]
     brain, tumours = prior.brain | current.brain, np.stack([prior.tumour, current.tumour])
-    pair = case_tensor(store, case, recipe.sequences).to(trained.device)
+    pair = case_tensor(store, case, recipe).to(trained.device)
     maps, shares = make_maps(network, pair, called.explained, brain, recipe.sequences)
     for entry, data in maps:
         runs.write_bytes(folder / entry.file, nifti(data, current.affine))
@@ -158,7 +172,7 @@ def _explain(trained: _Trained, store: StudyStore, called: CalledCase, folder: P
         seed=called.seed,
         fold=called.fold,
         network=_network_name(recipe),
-        layers={"gradcam": layer},
+        layers={"gradcam": trained.network.gradcam_layer},
         cell_mm={"gradcam": cell_mm},
         shown_sequence=shown,
         slice_index=place.index,
@@ -186,7 +200,19 @@ def how_to_read(recipe: Recipe, cell_mm: tuple[float, ...]) -> tuple[str, ...]:
         f"Grad-CAM: where the network's feature maps speak for the class, in cells of {edge} mm. It cannot say "
         f"from which study evidence came, because the network {mixed}.",
         "Both show what the output depends on, not that it is right.",
+        *_about_the_run(recipe),
     )
+
+
+def _about_the_run(recipe: Recipe) -> list[str]:
+    """What else a reader of its maps must know of a run."""
+    mark, facts = watermark(recipe.folds.protocol), fact_names(recipe)
+    sentences = [f"{mark[0].upper()}{mark[1:]}."] if mark else []
+    if recipe.target is Target.PD_VERSUS_REST:
+        sentences.append("The network tells PD from the rest alone; SD stands for the rest.")
+    if facts:
+        sentences.append(f"The network was also told {len(facts)} numbers besides the images; the maps leave them out.")
+    return sentences
 
 
 def _network_name(recipe: Recipe) -> str:

@@ -17,19 +17,28 @@ from safetensors.torch import load_file, save
 from ranoscope import runs
 from ranoscope.config import Recipe, parse_recipe
 from ranoscope.errors import RunError, problem
+from ranoscope.learning.facts import FactScale
 from ranoscope.learning.networks import PairNetwork, build_network
 
 WEIGHTS = "model.safetensors"
 FOLD = "fold.json"
-_TRAINED_BY = ("sequences", "grid", "augmentation", "network", "training", "folds")
+_TRAINED_BY = (
+    "sequences", "grid", "augmentation", "network", "target", "missing_sequences", "clinical", "pretraining",
+    "training", "folds",
+)  # fmt: skip
 
 
 def training_fingerprint(recipe: Recipe) -> str:
-    """Fingerprint of all settings that decide a fold's weights; where and how fast it ran does not."""
+    """Fingerprint of all settings that decide a fold's weights; where and how fast it ran, and where the pretrained
+    weights lie, does not (what is in them is part of a cell's key).
+    """
     training = recipe.training.model_copy(
-        update={"accelerator": "auto", "devices": "auto", "strategy": "auto", "workers": 0}
+        update={"accelerator": "auto", "devices": "auto", "strategy": "auto", "workers": 0, "compile": False}
     )
-    return recipe.model_copy(update={"training": training}).fingerprint(*_TRAINED_BY)
+    pretraining = recipe.pretraining
+    if hasattr(pretraining, "weights"):
+        pretraining = pretraining.model_copy(update={"weights": Path(pretraining.weights.name)})
+    return recipe.model_copy(update={"training": training, "pretraining": pretraining}).fingerprint(*_TRAINED_BY)
 
 
 def fold_folder(run: Path, seed: int, fold: int) -> Path:
@@ -89,6 +98,16 @@ def load_fold(run: Path, seed: int, fold: int) -> PairNetwork:
     network = build_network(recipe)
     load_weights(folder / WEIGHTS, network)
     return network.eval()
+
+
+def load_fact_scale(run: Path, seed: int, fold: int) -> FactScale:
+    """The scale of a finished fold's facts, fitted on its training cases.
+
+    Raises:
+        RunError: the fold was not finished.
+    """
+    about = runs.read_json(fold_folder(run, seed, fold) / FOLD, "ranoscope crossval")
+    return FactScale.from_dict(about["fact_scale"])
 
 
 def require_same_recipe(about: dict[str, Any], recipe: Recipe, folder: Path) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ranoscope.cohort import layout
 from ranoscope.cohort.archive import ImagingArchive
-from ranoscope.config import Recipe
+from ranoscope.config import MissingSequences, Recipe
 from ranoscope.domain import Case, Sequence, StudyKey
 from ranoscope.imaging.store import SourceFile, StudySource, StudyStore
+from ranoscope.learning.facts import FactScale, acquired, fact_rows, with_acquired
+from ranoscope.learning.samplers import EpochSampler
+from ranoscope.learning.targets import class_of
 from ranoscope.learning.transforms import apply, decide
+
+Sample = tuple[Tensor, Tensor, int]
 
 
 def study_source(archive: ImagingArchive, key: StudyKey) -> StudySource:
@@ -43,74 +49,93 @@ def _file(archive: ImagingArchive, key: StudyKey, name: str) -> SourceFile:
     return SourceFile(archive.where(key, name), archive.fingerprint(key, name), partial(archive.read, key, name))
 
 
-def case_tensor(store: StudyStore, case: Case, sequences: tuple[Sequence, ...]) -> Tensor:
+def case_tensor(store: StudyStore, case: Case, recipe: Recipe) -> Tensor:
     """A pair as the networks take it: float32 (study, sequence, i, j, k), study 0 = prior, 1 = current.
 
     Raises:
         RunError: a study is not in the store.
-        ImageError: a study lacks a sequence.
+        ImageError: a study lacks a sequence, and the recipe does not fill it with zeros.
     """
-    pair = np.stack([store[key].channels(sequences) for key in (case.prior_study, case.current_study)])
-    return torch.from_numpy(pair).float()
+    studies = (store[case.prior_study], store[case.current_study])
+    if recipe.missing_sequences is not MissingSequences.ZERO_FILL:
+        return torch.from_numpy(np.stack([study.channels(recipe.sequences) for study in studies])).float()
+    pair = torch.zeros(2, len(recipe.sequences), *studies[0].brain.shape)
+    for which, channel in np.argwhere(acquired(case, store, recipe)):
+        pair[which, channel] = torch.from_numpy(studies[which].volume(recipe.sequences[channel]).copy())
+    return pair
 
 
-class CaseDataset(Dataset[tuple[Tensor, int]]):
-    """Pairs and class indices; augmented when ``seed`` is given.
+@dataclass(frozen=True)
+class Material:
+    """What every fold learns from: aligned studies, and patients.csv as ``cohort.files.read_patients`` gives it."""
+
+    store: StudyStore
+    patients: pd.DataFrame
+
+
+class CaseDataset(Dataset[Sample]):
+    """Pairs (``case_tensor``), facts (``fact_tensor``) and class indices; augmented when ``seed`` is given.
 
     A sample's augmentation depends on seed, epoch and index alone, so that a resumed training sees what an
     uninterrupted one would have seen. The epoch lives in shared memory: loader processes follow it.
     """
 
-    def __init__(self, store: StudyStore, cases: list[Case], recipe: Recipe, seed: int | None = None) -> None:
-        self.store = store
+    def __init__(
+        self, material: Material, cases: list[Case], recipe: Recipe, scale: FactScale, seed: int | None = None
+    ) -> None:
+        self.store = material.store
         self.cases = cases
         self.recipe = recipe
         self.seed = seed
+        self.facts = fact_rows(cases, material.patients, material.store, recipe, scale)
+        self.classes = [class_of(case.response, recipe.target) for case in cases]
         self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.cases)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        case = self.cases[index]
-        sequences = self.recipe.sequences
+    def __getitem__(self, index: int) -> Sample:
         if self.seed is None:
-            return case_tensor(self.store, case, sequences), case.response.class_index
+            return case_tensor(self.store, self.cases[index], self.recipe), self.facts[index], self.classes[index]
+        recipe, case = self.recipe, self.cases[index]
         generator = np.random.default_rng([self.seed, int(self.epoch), index])
-        change = decide(self.recipe.augmentation, len(sequences), self.recipe.grid.voxel_mm, generator)
+        zero_fill = recipe.missing_sequences is MissingSequences.ZERO_FILL
+        present = acquired(case, self.store, recipe) if zero_fill else np.ones((2, len(recipe.sequences)), bool)
+        change = decide(recipe.augmentation, present, recipe.grid.voxel_mm, generator)
         studies = (self.store[case.prior_study], self.store[case.current_study])
-        return apply(studies, sequences, change), case.response.class_index
+        facts = with_acquired(self.facts[index], change.kept, recipe)
+        return apply(studies, recipe.sequences, change), facts, self.classes[index]
 
 
-class EpochSampler(torch.utils.data.Sampler[int]):
-    """A random order that depends on the data set's seed and epoch alone."""
-
-    def __init__(self, dataset: CaseDataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = np.random.default_rng([self.dataset.seed or 0, int(self.dataset.epoch)])
-        return iter(generator.permutation(len(self.dataset)).tolist())
-
-
-def loader(dataset: CaseDataset, recipe: Recipe) -> DataLoader[tuple[Tensor, int]]:
+def loader(dataset: CaseDataset, recipe: Recipe, processes: int = 1) -> DataLoader[Sample]:
     """Batches in random order for an augmented data set, in the data set's order otherwise.
 
     In training an incomplete last batch of one sample is dropped: batch norm cannot learn from it.
+
+    Args:
+        dataset: training, inner or test cases.
+        recipe: batch size, sampling and loader processes.
+        processes: how many share an epoch's samples in a multi-GPU training.
     """
     training = recipe.training
-    sampler = None if dataset.seed is None else EpochSampler(dataset)
-    lonely = sampler is not None and len(dataset) > training.batch_size and len(dataset) % training.batch_size == 1
+    sampler, lonely = None, False
+    if dataset.seed is not None:
+        sampler = EpochSampler(dataset.classes, training.imbalance, dataset.seed, dataset.epoch)
+        share = -(-len(dataset) // processes)
+        lonely = share > training.batch_size and share % training.batch_size == 1
     return DataLoader(
         dataset,
         batch_size=training.batch_size,
         sampler=sampler,
         drop_last=lonely,
         num_workers=training.workers,
+        persistent_workers=training.workers > 0,
         # Its own generator: drawing the workers' seed must not move the one that dropout draws from.
         generator=torch.Generator().manual_seed(0),
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=uses_cuda(recipe),
     )
+
+
+def uses_cuda(recipe: Recipe) -> bool:
+    """Whether the recipe's networks run on a CUDA device here."""
+    return recipe.training.accelerator != "cpu" and torch.cuda.is_available()

@@ -63,16 +63,17 @@ class FactScale:
     parts: Mapping[str, tuple[float, float]]
 
     @classmethod
-    def fit(cls, cases: list[Case], patients: pd.DataFrame) -> FactScale:
-        """The scale of training cases.
+    def fit(cls, cases: list[Case], patients: pd.DataFrame, recipe: Recipe) -> FactScale:
+        """The scale of the numbers that the recipe asks for.
 
         Args:
             cases: training cases of one fold, and no others.
             patients: patients.csv as ``cohort.files.read_patients`` gives it.
+            recipe: says which numbers there are.
         """
         people = _people(patients)
         parts = {}
-        for name in _NUMBERS:
+        for name in (name for name in _NUMBERS if getattr(recipe.clinical, name)):
             values = np.array([_number(case, people, name) for case in cases])
             known = values[~np.isnan(values)]
             if len(known):
@@ -120,8 +121,36 @@ def fact_tensor(case: Case, patients: pd.DataFrame, store: StudyStore, recipe: R
     Raises:
         RunError: a study is not in the store.
     """
-    clinical, people = recipe.clinical, _people(patients)
-    row: list[float] = []
+    return fact_rows([case], patients, store, recipe, scale)[0]
+
+
+def fact_rows(cases: list[Case], patients: pd.DataFrame, store: StudyStore, recipe: Recipe, scale: FactScale) -> Tensor:
+    """``fact_tensor`` of several cases, float32 (case, n)."""
+    rows = torch.zeros(len(cases), len(fact_names(recipe)))
+    people = _people(patients)
+    for row, case in zip(rows, cases, strict=True):
+        clinical = _clinical(case, people, recipe, scale)
+        row[: len(clinical)] = torch.tensor(clinical)
+        if recipe.missing_sequences is MissingSequences.ZERO_FILL:
+            row[len(clinical) :] = torch.from_numpy(acquired(case, store, recipe)).flatten()
+    return rows
+
+
+def with_acquired(facts: Tensor, kept: BoolArray, recipe: Recipe) -> Tensor:
+    """Facts of a case whose images were left without some sequences: the presence flags follow.
+
+    Args:
+        facts: (n,), as ``fact_tensor`` returned them.
+        kept: bool (study, sequence).
+        recipe: says whether there are such flags.
+    """
+    if recipe.missing_sequences is not MissingSequences.ZERO_FILL:
+        return facts
+    return torch.cat([facts[: -kept.size], torch.from_numpy(kept).flatten().to(facts.dtype)])
+
+
+def _clinical(case: Case, people: dict[str, dict[str, Any]], recipe: Recipe, scale: FactScale) -> list[float]:
+    clinical, row = recipe.clinical, []
     if clinical.age:
         age = scale.standardise("age", _number(case, people, "age"))
         row += [0.0, 1.0] if math.isnan(age) else [age, 0.0]
@@ -129,11 +158,8 @@ def fact_tensor(case: Case, patients: pd.DataFrame, store: StudyStore, recipe: R
         if getattr(clinical, fact):
             said = people.get(case.patient, {}).get(fact)
             row += [*(float(said == word) for word in words), float(said not in words)]
-    row += [scale.standardise(n, _number(case, people, n)) for n in ("interval", "week") if getattr(clinical, n)]
-    facts = torch.tensor(row, dtype=torch.float32)
-    if recipe.missing_sequences is MissingSequences.ZERO_FILL:
-        facts = torch.cat([facts, torch.from_numpy(acquired(case, store, recipe)).flatten().float()])
-    return facts
+    weeks = [name for name in ("interval", "week") if getattr(clinical, name)]
+    return row + [scale.standardise(name, _number(case, people, name)) for name in weeks]
 
 
 def _people(patients: pd.DataFrame) -> dict[str, dict[str, Any]]:

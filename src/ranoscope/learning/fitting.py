@@ -1,4 +1,4 @@
-"""One fold: fit on the training patients, choose the epoch on an inner set of them, restart where it stopped.
+"""One fold: fit on its training cases, choose the epoch on its inner cases, restart where it stopped.
 
 On the CPU, with the same number of threads, an interrupted and resumed training ends with the very weights of an
 uninterrupted one: everything random in an epoch (order, augmentation, dropout) depends on the seed of the fold and the
@@ -12,40 +12,47 @@ import pickle
 import shutil
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
-from ranoscope.cohort.folds import inner_split
-from ranoscope.config import Recipe
+from ranoscope.config import Recipe, Target
 from ranoscope.domain import Case
-from ranoscope.errors import RunError, problem
-from ranoscope.imaging.store import StudyStore
-from ranoscope.learning.checkpoints import AtomicCheckpointIO, load_weights, save_weights
-from ranoscope.learning.data import CaseDataset, loader
-from ranoscope.learning.module import ResponseModule, class_weights
+from ranoscope.learning.checkpoints import AtomicCheckpointIO, load_weights
+from ranoscope.learning.data import CaseDataset, Material, loader, uses_cuda
+from ranoscope.learning.diary import Diary, History, best_epoch, best_weights
+from ranoscope.learning.facts import FactScale
+from ranoscope.learning.losses import class_weights
+from ranoscope.learning.module import ResponseModule, answer
 from ranoscope.learning.networks import PairNetwork, build_network
+from ranoscope.learning.plateau import Plateau, Told
+from ranoscope.learning.targets import class_count, class_names, class_of
+
+__all__ = ["FittedFold", "Sides", "Told", "absent_classes", "fit_fold", "make_trainer", "probabilities", "quiet"]
 
 _LAST = "last.ckpt"
-History = list[dict[str, float]]
-Told = Callable[[int, str], None]
 
 
 @dataclass(frozen=True)
 class FittedFold:
-    """A fold's network at its best inner epoch (counted from 1), in evaluation mode, and how training went."""
+    """A fold's network at its best inner epoch (counted from 1), in evaluation mode, and how training went.
+
+    ``scale``: of its facts. ``drops``: the epochs after which the learning rate fell. ``remarks``: sentences on what
+    its cases lacked.
+    """
 
     network: PairNetwork
     best_epoch: int
     history: History
+    scale: FactScale
+    drops: tuple[int, ...]
+    remarks: tuple[str, ...]
 
     @property
     def inner_loss(self) -> float:
@@ -53,103 +60,70 @@ class FittedFold:
         return self.history[self.best_epoch - 1]["inner_loss"]
 
 
-class _Diary(Callback):
-    """Keeps every epoch's losses and the best epoch's weights, also over a restart; stops on a loss not finite.
+@dataclass(frozen=True)
+class Sides:
+    """The cases a fold learns from, and those that choose its epoch."""
 
-    The best weights carry their epoch in their name, and the best ones before them stay until the next are written:
-    whichever epoch the restart file knows of, its best weights are there.
-    """
-
-    def __init__(self, dataset: CaseDataset, seed: int, folder: Path, told: Told) -> None:
-        self.dataset = dataset
-        self.seed = seed
-        self.folder = folder
-        self.told = told
-        self.history: History = []
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.dataset.epoch.fill_(trainer.current_epoch)
-        words = np.random.SeedSequence([self.seed, trainer.current_epoch, trainer.global_rank]).generate_state(1)
-        torch.manual_seed(int(words[0]))
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        losses = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if not np.isfinite([losses["train_loss"], losses["inner_loss"]]).all():
-            shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
-            do = "lower training.learning_rate or use 32-true precision"
-            raise RunError(problem("a finite loss", shown, f"{self.folder}, epoch {trainer.current_epoch + 1}", do))
-        before = _best_weights(self.folder, self.history) if self.history else None
-        self.history.append(losses)
-        best = _best_weights(self.folder, self.history)
-        if trainer.is_global_zero:
-            if best != before:
-                save_weights(best, pl_module.judged)  # type: ignore[arg-type]
-                for older in set(self.folder.glob("best-*")) - {best, before}:
-                    older.unlink()
-            self.told(trainer.current_epoch + 1, f"inner loss {losses['inner_loss']:.3f}")
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.history = list(state_dict["history"])
-        # Loader processes may ask for samples before the first hook of the resumed epoch.
-        self.dataset.epoch.fill_(len(self.history))
+    training: list[Case]
+    inner: list[Case]
 
 
-class _Patience(EarlyStopping):
-    """Early stopping that a restart does not forget: Lightning's would train on."""
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        trainer.should_stop = self.stopped_epoch > 0
-
-
-def fit_fold(recipe: Recipe, store: StudyStore, cases: list[Case], folder: Path, seed: int, told: Told) -> FittedFold:
-    """Train on ``cases`` (all of them training patients), resuming from ``folder`` if a state is there.
+def fit_fold(recipe: Recipe, material: Material, sides: Sides, folder: Path, seed: int, told: Told) -> FittedFold:
+    """Train on one side and choose the epoch on the other, resuming from ``folder`` if a state is there.
 
     Args:
         recipe: the experiment.
-        store: aligned studies.
-        cases: training cases of the fold; a share of their patients becomes the inner validation set.
+        material: aligned studies and demographics.
+        sides: training and inner cases.
         folder: where the restart files are kept; the caller removes them when the fold is done.
         seed: drives initial weights, order, augmentation and dropout.
-        told: called after every epoch with its number (from 1) and its inner loss in words.
+        told: called after every epoch with its number (from 1) and its inner loss in words, and before the first (0)
+            with each remark.
 
     Raises:
         RunError: the loss became NaN or infinite.
         StorageError: the disk is full; the last whole epoch can be resumed.
     """
-    training, inner = inner_split(cases, recipe.training.inner_validation, seed)
+    remarks = absent_classes(sides, recipe.target)
+    for remark in remarks:
+        told(0, remark)
     L.seed_everything(seed, workers=True, verbose=False)
-    weights = class_weights(training) if recipe.training.imbalance in ("loss", "both") else None
-    module = ResponseModule(build_network(recipe), recipe.training, weights)
-    dataset = CaseDataset(store, training, recipe, seed=seed)
-    diary = _Diary(dataset, seed, folder, told)
-    patience = _Patience("inner_loss", patience=recipe.training.patience_epochs, mode="min")
+    scale = FactScale.fit(sides.training, material.patients, recipe)
+    dataset = CaseDataset(material, sides.training, recipe, scale, seed)
+    module = ResponseModule(build_network(recipe), recipe.training, class_weights(dataset.classes, class_count(recipe)))
+    if recipe.training.compile and (uses_cuda(recipe) or recipe.training.accelerator == "cpu"):
+        module.network.compile()
+    diary = Diary(dataset.epoch, seed, folder)
+    plateau = Plateau(diary, recipe.training, told)
     # Lightning runs checkpoint callbacks last: the restart file never knows an epoch whose best weights are not there.
     last = ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-    trainer = make_trainer(recipe, [diary, patience, last], folder)
+    trainer = make_trainer(recipe, [diary, plateau, last], folder)
     with quiet(), _passing_on_ctrl_c():
         trainer.fit(
             module,
-            loader(dataset, recipe),
-            loader(CaseDataset(store, inner, recipe), recipe),
+            loader(dataset, recipe, trainer.world_size),
+            loader(CaseDataset(material, sides.inner, recipe, scale), recipe),
             ckpt_path=_restart_file(folder, told),
             weights_only=True,
         )
     trainer.strategy.barrier()
-    network = module.network.cpu()
-    load_weights(_best_weights(folder, diary.history), network)
-    return FittedFold(network.eval(), _best_epoch(diary.history), diary.history)
+    network, history = module.network.cpu(), diary.history
+    load_weights(best_weights(folder, history), network)
+    return FittedFold(network.eval(), best_epoch(history), history, scale, plateau.course.drops, remarks)
 
 
-def _best_epoch(history: History) -> int:
-    """The epoch (from 1) of the lowest inner loss, the first of equals."""
-    return 1 + int(np.argmin([losses["inner_loss"] for losses in history]))
-
-
-def _best_weights(folder: Path, history: History) -> Path:
-    return folder / f"best-{_best_epoch(history)}.safetensors"
+def absent_classes(sides: Sides, target: Target) -> tuple[str, ...]:
+    """A sentence for each class that one of the sides lacks, and what follows from it."""
+    consequences = (
+        (sides.training, "training", "the network cannot learn it, and its weight in the loss is 1"),
+        (sides.inner, "inner", "it has no say in which epoch is kept"),
+    )
+    return tuple(
+        f"no case of {name} among the {side} cases: {consequence}"
+        for cases, side, consequence in consequences
+        for place, name in enumerate(class_names(target))
+        if all(class_of(case.response, target) != place for case in cases)
+    )
 
 
 def _restart_file(folder: Path, told: Told) -> str | None:
@@ -159,7 +133,7 @@ def _restart_file(folder: Path, told: Told) -> str | None:
         return None
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
-        best = _best_weights(folder, state["callbacks"]["_Diary"]["history"])
+        best = best_weights(folder, state["callbacks"][Diary.__name__]["history"])
         if best.is_file():
             return str(path)
     except (EOFError, KeyError, OSError, RuntimeError, pickle.UnpicklingError):
@@ -187,18 +161,19 @@ def make_trainer(recipe: Recipe, callbacks: list[Callback], folder: Path) -> L.T
             enable_model_summary=False,
             num_sanity_val_steps=0,
             gradient_clip_val=1.0,
+            benchmark=uses_cuda(recipe),
         )
 
 
 @torch.inference_mode()
-def probabilities(network: PairNetwork, store: StudyStore, cases: list[Case], recipe: Recipe) -> Tensor:
-    """Class probabilities (case, 4) in the order PD, SD, PR, CR, float32, without augmentation."""
-    device = torch.device("cuda" if torch.cuda.is_available() and recipe.training.accelerator != "cpu" else "cpu")
+def probabilities(network: PairNetwork, dataset: CaseDataset, recipe: Recipe) -> Tensor:
+    """Class probabilities (case, class) of an unaugmented data set, PD first, float32."""
+    device = torch.device("cuda" if uses_cuda(recipe) else "cpu")
     network = network.to(device).eval()
     answers = []
-    for pairs, _ in loader(CaseDataset(store, cases, recipe), recipe):
+    for pairs, facts, _ in loader(dataset, recipe):
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.training.precision == "bf16-mixed"):
-            logits = network(pairs.to(device))
+            logits = answer(network, pairs.to(device, non_blocking=True), facts.to(device, non_blocking=True))
         answers.append(logits.float().softmax(dim=1).cpu())
     network.cpu()
     return torch.cat(answers)

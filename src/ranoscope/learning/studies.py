@@ -11,7 +11,7 @@ from ranoscope import runs
 from ranoscope.cohort import layout
 from ranoscope.cohort.archive import ImagingArchive
 from ranoscope.cohort.files import SOURCE, open_run_images
-from ranoscope.config import Recipe
+from ranoscope.config import MissingSequences, Recipe
 from ranoscope.domain import Case, Sequence, StudyKey
 from ranoscope.errors import ImageError, RunError, problem
 from ranoscope.imaging.store import StudySource, StudyStore, build_store
@@ -28,16 +28,30 @@ def prepare_store(
     """Bring every study of the cases into the cohort's store and open it.
 
     Raises:
-        ImageError: with one line per study that could not be read; all others are in the store.
+        ImageError: with one line per study that could not be read, or that lacks a sequence which the recipe does not
+            fill with zeros; all others are in the store.
     """
     archive = open_run_images(cohort_run, images)
     keys = sorted({key for case in cases for key in (case.prior_study, case.current_study)})
-    sources, failures = _find_files(archive, keys, recipe.sequences)
+    sources, failures = _find_files(archive, keys, recipe)
     workers = min(joblib.cpu_count(), 8)
     failures |= build_store(cohort_run / STORE, sources, recipe.grid, progress, workers)
     if failures:
         raise ImageError("\n".join(failures[key] for key in sorted(failures)))
     return StudyStore(cohort_run / STORE, recipe.grid)
+
+
+def incomplete_cases(recipe: Recipe, cohort_run: Path, cases: list[Case], images: Path | None = None) -> list[Case]:
+    """The cases one of whose studies lacks a sequence of the recipe in atlas space.
+
+    Raises:
+        RunError: the images are no longer where they were.
+    """
+    archive = open_run_images(cohort_run, images)
+    wanted = {layout.atlas_file(sequence) for sequence in recipe.sequences}
+    return [
+        case for case in cases if any(wanted - archive.names(key) for key in (case.prior_study, case.current_study))
+    ]
 
 
 def open_run_store(run: Path, recipe: Recipe) -> StudyStore:
@@ -54,7 +68,7 @@ def open_run_store(run: Path, recipe: Recipe) -> StudyStore:
 
 
 def _find_files(
-    archive: ImagingArchive, keys: list[StudyKey], sequences: tuple[Sequence, ...]
+    archive: ImagingArchive, keys: list[StudyKey], recipe: Recipe
 ) -> tuple[list[StudySource], dict[StudyKey, str]]:
     """The studies' files, and a message for each study that lacks one."""
     sources: list[StudySource] = []
@@ -65,10 +79,16 @@ def _find_files(
         except ImageError as error:
             failures[key] = str(error)
             continue
-        missing = [layout.atlas_file(sequence) for sequence in sequences if sequence not in source.volumes]
-        if missing:
-            do = "restore it from the download, or leave the sequence out of the recipe"
-            failures[key] = problem(f"the file {', '.join(missing)}", "none", str(key), do)
+        missing = [sequence for sequence in recipe.sequences if sequence not in source.volumes]
+        allowed = len(recipe.sequences) - 1 if recipe.missing_sequences is MissingSequences.ZERO_FILL else 0
+        if len(missing) > allowed:
+            failures[key] = _missing_message(key, missing)
         else:
             sources.append(source)
     return sources, failures
+
+
+def _missing_message(key: StudyKey, missing: list[Sequence]) -> str:
+    files = ", ".join(layout.atlas_file(sequence) for sequence in missing)
+    do = "restore it from the download, leave the sequence out of the recipe, or set missing_sequences: exclude"
+    return problem(f"the file {files}", "none", str(key), do)

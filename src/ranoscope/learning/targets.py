@@ -26,6 +26,11 @@ def class_of(response: Response, target: Target) -> int:
     return response.class_index if target is Target.FOUR_CLASSES else int(response is not Response.PD)
 
 
+def as_called(response: Response, target: Target) -> Response:
+    """The response as a model of this target can call it: SD stands for the rest."""
+    return response if target is Target.FOUR_CLASSES or response is Response.PD else Response.SD
+
+
 def rest_shares(cases: list[Case]) -> dict[Response, float]:
     """Shares of SD, PR and CR among the training cases that are not PD; a third each where there is none."""
     counts = {response: sum(case.response is response for case in cases) for response in _REST}

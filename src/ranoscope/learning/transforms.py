@@ -19,17 +19,19 @@ from ranoscope.imaging.store import AlignedStudy, Box
 class Change:
     """One drawn augmentation of a pair: geometry shared by both studies, intensities per study and sequence.
 
-    ``shift_voxels``: along i, j, k. ``scale``, ``offset``, ``gamma``: float32 (study, sequence). ``noise``: standard
-    deviation in units of the brain's own; 0 = none. ``noise_seed`` seeds it.
+    ``flips``: whether i, j and k are mirrored. ``shift_voxels``: along i, j, k. ``scale``, ``offset``, ``gamma``:
+    float32 (study, sequence). ``noise``: standard deviation in units of the brain's own; 0 = none. ``noise_seed`` seeds
+    it. ``kept``: bool (study, sequence), the sequences that are neither missing nor dropped.
     """
 
-    flip: bool
+    flips: tuple[bool, bool, bool]
     shift_voxels: tuple[int, int, int]
     scale: NDArray[np.float32]
     offset: NDArray[np.float32]
     gamma: NDArray[np.float32]
     noise: float
     noise_seed: int
+    kept: NDArray[np.bool_]
 
     def of(self, study: int, sequence: int) -> tuple[float, float, float]:
         """Gamma, scale and offset of one volume."""
@@ -40,24 +42,48 @@ class Change:
         )
 
 
-def decide(settings: AugmentationSettings, sequences: int, voxel_mm: float, generator: np.random.Generator) -> Change:
-    """Draw one augmentation for a pair with this many sequences; every random number comes from ``generator``."""
-    shape = (2, sequences)
+def decide(
+    settings: AugmentationSettings, acquired: NDArray[np.bool_], voxel_mm: float, generator: np.random.Generator
+) -> Change:
+    """Draw one augmentation for a pair; every random number comes from ``generator``.
+
+    Args:
+        settings: chances and ranges.
+        acquired: bool (study, sequence): which sequences each study has.
+        voxel_mm: edge of a voxel, mm.
+        generator: of this sample and epoch alone.
+    """
+    shape = acquired.shape
     reach = int(settings.shift_mm / voxel_mm)
     shift = generator.integers(-reach, reach + 1, 3)
+    left_right = bool(generator.random() < settings.flip_left_right)
     return Change(
-        flip=bool(generator.random() < settings.flip_left_right),
         shift_voxels=(int(shift[0]), int(shift[1]), int(shift[2])),
         scale=_uniform(generator, 1 - settings.scale_intensity, 1 + settings.scale_intensity, shape),
         offset=_uniform(generator, -settings.shift_intensity, settings.shift_intensity, shape),
         gamma=_uniform(generator, *settings.gamma, shape),
         noise=float(generator.uniform(0, settings.noise)),
         noise_seed=int(generator.integers(2**31)),
+        flips=(
+            left_right,
+            bool(generator.random() < settings.flip_anterior_posterior),
+            bool(generator.random() < settings.flip_superior_inferior),
+        ),
+        kept=_drop(acquired, settings.sequence_dropout, generator),
     )
 
 
+def _drop(acquired: NDArray[np.bool_], chance: float, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """Take sequences out, each with this chance; of a study that would lose all it has, one at random is kept."""
+    draws = generator.random(acquired.shape)
+    kept = acquired & (draws >= chance)
+    for study in np.flatnonzero(acquired.any(axis=1) & ~kept.any(axis=1)):
+        kept[study, np.where(acquired[study], draws[study], -1).argmax()] = True
+    return kept
+
+
 def apply(studies: tuple[AlignedStudy, AlignedStudy], sequences: tuple[Sequence, ...], change: Change) -> Tensor:
-    """The changed pair, float32 (study, sequence, i, j, k), 0 outside the brain.
+    """The changed pair, float32 (study, sequence, i, j, k), 0 outside the brain and where a sequence is not kept.
 
     Only the box that holds a brain is worked on: everything else is 0 before and after. Gamma acts on intensities
     mapped to 0..1 between each volume's own extremes, as is usual for images with negative values.
@@ -68,26 +94,28 @@ def apply(studies: tuple[AlignedStudy, AlignedStudy], sequences: tuple[Sequence,
         change: what ``decide`` drew.
 
     Raises:
-        ImageError: a study lacks a sequence.
+        ImageError: a study lacks a sequence that is to be kept.
     """
     # numpy's zeros take no time where nothing is written; torch's do.
     result = np.zeros((2, len(sequences), *studies[0].brain.shape), dtype=np.float32)
     noise = np.random.default_rng(change.noise_seed)
+    mirror = tuple(slice(None, None, -1 if flip else 1) for flip in change.flips)
     for which, study in enumerate(studies):
         take, put = _move(study.brain_box, study.brain.shape, change.shift_voxels)
         brain = torch.from_numpy(study.brain[take].astype(np.float32))
         if not brain.numel():
             continue
         values = torch.empty_like(brain)  # for one channel after the other: fresh memory costs more than the sums
-        for channel, sequence in enumerate(sequences):
+        for channel in np.flatnonzero(change.kept[which]).tolist():
+            sequence = sequences[channel]
             _adjust(study.volume(sequence)[take].copy(), change.of(which, channel), values)
             _add_noise(values, change.noise, noise)
             place = result[which, channel]
-            (place[::-1] if change.flip else place)[put] = values.mul_(brain).numpy()
+            place[mirror][put] = values.mul_(brain).numpy()
     return torch.from_numpy(result)
 
 
-def _uniform(generator: np.random.Generator, low: float, high: float, shape: tuple[int, int]) -> NDArray[np.float32]:
+def _uniform(generator: np.random.Generator, low: float, high: float, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return generator.uniform(low, high, shape).astype(np.float32)
 
 

@@ -30,7 +30,7 @@ def describe_example(run: Path, recipe: Recipe, entry: ExplainedCase) -> dict[st
     prior, current = (store[_key(entry.patient, visit)] for visit in (entry.prior, entry.current))
     sequences = tuple(sequence for sequence in SEQUENCES if sequence in recipe.sequences)
     maps = _maps(entry, prior.brain.shape)
-    verdict = "called correctly" if entry.call is entry.response else f"called {entry.call}"
+    verdict = "called correctly" if entry.explained == (entry.call,) else f"called {entry.call}"
     certainty = ", ".join(f"{name} {100 * value:.0f} %" for name, value in entry.probabilities.items())
     return {
         "response": str(entry.response),

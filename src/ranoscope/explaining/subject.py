@@ -1,0 +1,35 @@
+"""One case as the explanation methods ask about it: the fold's network, bound to the case's facts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ranoscope.config import Target
+from ranoscope.domain import RESPONSES
+from ranoscope.learning.networks import PairNetwork
+from ranoscope.learning.targets import class_of
+
+
+class CaseNetwork(PairNetwork):
+    """A network that takes a case's pair alone and has a logit for each of the four responses.
+
+    The facts stay what they are: maps show the images' part. Where PD was learnt against the rest, SD, PR and CR share
+    the rest's logit. The network's own layers keep their names behind ``network.``.
+    """
+
+    def __init__(self, network: PairNetwork, facts: Tensor, target: Target) -> None:
+        """``facts``: (n,) on the network's device; n may be 0."""
+        super().__init__()
+        self.network = network
+        self.facts = facts
+        self.places = torch.tensor([class_of(response, target) for response in RESPONSES], device=facts.device)
+        self.first_layer = f"network.{network.first_layer}"
+        self.saliency_layers = {name: f"network.{layer}" for name, layer in network.saliency_layers.items()}
+        self.gradcam_layer = f"network.{network.gradcam_layer}"
+
+    def forward(self, pair: Tensor, facts: Tensor | None = None) -> Tensor:
+        """Logits (batch, 4) in the order PD, SD, PR, CR; the case's own facts stand for ``facts``."""
+        own = self.facts.expand(len(pair), -1) if self.facts.numel() else None
+        logits: Tensor = self.network(pair, own)
+        return logits[:, self.places]
