@@ -19,8 +19,9 @@ from ranoscope.evaluation.volumes import VolumeHistory, volume_calls
 from ranoscope.evaluation.weighting import whole_sample
 from ranoscope.scoreboard.criteria import RULE_SETS, as_response, engine_calls
 from ranoscope.scoreboard.entrants import NO_MEASURED_STUDY, gather
-from ranoscope.scoreboard.examination import make_scoreboard
+from ranoscope.scoreboard.examination import at_own_level, make_scoreboard
 from ranoscope.scoreboard.models import MODELS
+from ranoscope.scoreboard.page import is_to_beat
 
 from .conftest import RATINGS, write_cohort_tables
 
@@ -120,10 +121,20 @@ def test_disagreements_with_the_expert_are_listed(run, board):
 
 def test_only_differences_above_zero_are_green(run, board):
     page = (run / "scoreboard.html").read_text(encoding="utf-8")
+    assert page.count('data-own="yes"') == sum(is_to_beat(one) for one in board["comparisons"])
     lows = [one["differences"]["balanced_accuracy"]["low"] for one in board["comparisons"]]
     green = sum(low is not None and low > 0 for low in lows)
     assert 0 < green < len(lows)
     assert page.count('<td class="number clear"') == green
+
+
+def test_of_the_criteria_one_is_to_beat(board):
+    to_beat = {(one["model"], one["rival"]) for one in at_own_level(board)["comparisons"]}
+    assert to_beat == {
+        *(("pair_logistic", name) for name in ("timing", "patient_week", "previous_scan_rule")),
+        *(("timeline_logistic", name) for name in ("volume_rule", "rano_hgg_single")),
+        ("reader_logistic", "persistence"),
+    }
 
 
 def test_the_same_command_again_changes_nothing(run, tables):

@@ -30,6 +30,7 @@ _SINGLE_VISIT = ("confirmation_days=null", "confirm_progression=never")
 
 # What the non-enhancing T2/FLAIR abnormality is called among the volumes.
 _T2 = "nonenhancing"
+_WORDS = {Compartment.ENHANCING: "enhancing", Compartment.NONENHANCING: "non-enhancing"}
 _NOT_PD = frozenset({Category.SD, Category.MR, Category.PR, Category.CR})
 
 Sources = dict[Compartment, str | None]
@@ -134,7 +135,7 @@ def criteria_rivals(courses: dict[str, Course]) -> tuple[Rival, ...]:
 def _rival(rules: RuleSet, courses: dict[str, Course]) -> Rival:
     asked = "as published, with confirmation" if rules.confirmed else "without confirmation, as the ratings are"
     knew = (
-        f"Knew the {rules.compartment} volume of every study since the last operation, the weeks, and an assumed end "
+        f"Knew the {_WORDS[rules.compartment]} volume of every study since the last operation, the weeks, and an assumed end "
         f"of radiotherapy; {asked}."
     )
     return Rival(rules.name, rules.title, InformationLevel.TIMELINE, knew, partial(_answer, rules, courses))
@@ -143,7 +144,7 @@ def _rival(rules: RuleSet, courses: dict[str, Course]) -> Rival:
 def _answer(rules: RuleSet, courses: dict[str, Course], evidence: Evidence) -> Answer | Unavailable:
     calls = engine_calls(rules, evidence.cases, courses)
     if calls is None:
-        return Unavailable(f"no {rules.compartment} volume is known")
+        return Unavailable(f"no {_WORDS[rules.compartment]} volume is known")
     answers = [as_response(call) for call in calls]
     counts = Counter(fallback for _, fallback in answers if fallback is not None)
     counts["provisional, not PD"] = sum(call.provisional and call.category in _NOT_PD for call in calls)

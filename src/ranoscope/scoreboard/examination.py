@@ -20,7 +20,7 @@ from ranoscope.scoreboard.disagreements import CHOSEN, DISAGREEMENTS, list_disag
 from ranoscope.scoreboard.entrants import Entry, gather
 from ranoscope.scoreboard.features import feature_table
 from ranoscope.scoreboard.models import MODELS, Model
-from ranoscope.scoreboard.page import draw_figures, render_page
+from ranoscope.scoreboard.page import draw_figures, is_to_beat, render_page
 from ranoscope.scoreboard.protocol import Exam, Progress, examine, fold_matrix
 from ranoscope.scoreboard.rationale import RATIONALE_SIZES, compare_with_volumes, rationale_table, stated_burdens
 
@@ -87,8 +87,8 @@ def make_scoreboard(
 
 
 def at_own_level(scoreboard: dict[str, Any]) -> dict[str, Any]:
-    """The scoreboard with each model compared with the rivals of its own level alone: short enough to print."""
-    return {**scoreboard, "comparisons": [one for one in scoreboard["comparisons"] if one["same_level"]]}
+    """The scoreboard with each model compared with the rivals to beat alone: short enough to print."""
+    return {**scoreboard, "comparisons": [one for one in scoreboard["comparisons"] if is_to_beat(one)]}
 
 
 def make_exam(entry: Entry, seeds: tuple[int, ...], folds: Any) -> Exam:

@@ -61,6 +61,12 @@ def best_models(scoreboard: dict[str, Any]) -> list[dict[str, Any]]:
     return [model for model in first.values() if model is not None]
 
 
+def is_to_beat(comparison: dict[str, Any]) -> bool:
+    """Whether the comparison is with a rival of the model's own level; of the response criteria, with the chosen one."""
+    rival = comparison["rival"]
+    return bool(comparison["same_level"]) and (rival == CHOSEN.name or rival not in _CRITERIA)
+
+
 def render_page(scoreboard: dict[str, Any], figures: dict[str, bytes]) -> str:
     """The page as HTML, with style, script and drawings inside.
 
@@ -127,7 +133,7 @@ def _tile(scoreboard: dict[str, Any], model: dict[str, Any]) -> dict[str, str]:
     note = "No rival of this level."
     if hardest is not None:
         change = hardest["differences"][BALANCED_ACCURACY]
-        note = f"{_points(change)} over {hardest['rival_title'].lower()}, its strongest rival"
+        note = f"{_points(change)} over {_inside(hardest['rival_title'])}, its strongest rival"
     return {
         "level": model["level"],
         "name": model["title"],
@@ -147,7 +153,7 @@ def _difference(scoreboard: dict[str, Any], comparison: dict[str, Any]) -> dict[
         "model": model["title"],
         "level": model["level"],
         "rival": comparison["rival_title"],
-        "same_level": comparison["same_level"],
+        "to_beat": is_to_beat(comparison),
         "points": _points(change),
         "sort": change["estimate"] if change["estimate"] is not None else -1,
         "above_zero": change["low"] is not None and change["low"] > 0,
@@ -173,6 +179,11 @@ def _number_with_interval(found: dict[str, Any]) -> str:
         return "–"
     between = "" if found["low"] is None else f" ({found['low']:.2f}–{found['high']:.2f})"
     return f"{found['estimate']:.2f}{between}"
+
+
+def _inside(title: str) -> str:
+    """A title within a sentence; an abbreviation keeps its capitals."""
+    return title[0].lower() + title[1:] if title[1:2].islower() else title
 
 
 def _points(change: dict[str, Any]) -> str:
