@@ -49,7 +49,7 @@ def plain(found):
     return [(one.size, one.size_sd, one.targets, one.new_lesion, one.non_measurable, one.appeared) for one in found]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scans=COURSE, criteria=CRITERION, seed=st.integers(0, 99), end=st.sampled_from([None, 0, 90]))
 def test_order_of_lesions_is_irrelevant(scans, criteria, seed, end):
     random = np.random.default_rng(seed)
@@ -62,7 +62,7 @@ def test_order_of_lesions_is_irrelevant(scans, criteria, seed, end):
     assert plain(one) == plain(other)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scans=COURSE, criteria=CRITERION, stop=st.integers(1, 5), end=st.sampled_from([None, 0, 90]))
 def test_later_scans_change_nothing(scans, criteria, stop, end):
     series = made_series([listed(one) for one in scans], criteria, radiotherapy_end_day=end)
@@ -75,7 +75,7 @@ def test_later_scans_change_nothing(scans, criteria, stop, end):
         assert burdens(series, E, criteria, Measure.AREA)[:place] == burdens(cut, E, criteria, Measure.AREA)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scans=COURSE, k=st.sampled_from([0.25, 0.5, 2.0, 8.0]), criteria=CRITERION)
 def test_sums_scale_with_the_square_of_all_lengths(scans, k, criteria):
     """Every length scaled, also those the criteria name; powers of two, so that no rounding intervenes."""
@@ -94,7 +94,7 @@ def test_sums_scale_with_the_square_of_all_lengths(scans, k, criteria):
     assert [row[2:] for row in plain(one)] == [row[2:] for row in plain(other)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scans=COURSE, extra=st.lists(st.tuples(MILLIMETRES, MILLIMETRES), min_size=5, max_size=5), criteria=CRITERION)
 def test_a_non_target_changes_no_sum(scans, extra, criteria):
     more = [
@@ -110,7 +110,7 @@ def test_a_non_target_changes_no_sum(scans, extra, criteria):
     assert all(one.non_measurable in (PRESENT, WORSE) for one, known in zip(with_it, seen, strict=True) if known)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(scans=st.lists(SCAN, min_size=1, max_size=5))
 def test_sums_equal_those_of_a_person_with_a_list(scans):
     """RANO-HGG, written down again: mark the five largest at first, cross out what goes, add up the rest."""
@@ -118,7 +118,14 @@ def test_sums_equal_those_of_a_person_with_a_list(scans):
     marked = {name for name, (a, b) in scans[0].items() if min(a, b) >= 10}
     if not marked:
         return
-    expected = [sum(a * b for name, (a, b) in scan.items() if name in marked) for scan in scans]
+    expected = []
+    back_and_small: set[str] = set()
+    for scan in scans:
+        back_and_small = {
+            name for name in marked if name not in scan or (name in back_and_small and min(scan[name]) < 10)
+        }
+        there = {name for name in marked if name in scan}
+        expected.append(sum(scan[name][0] * scan[name][1] for name in there) if there - back_and_small else 0)
     assert sizes(found) == pytest.approx(expected)
     for place, (scan, one) in enumerate(zip(scans, found, strict=True)):
         seen = set().union(*scans[:place])
@@ -135,15 +142,16 @@ def test_sums_equal_those_of_a_person_with_a_list(scans):
             assert one.new_lesion is (NEW if measurable or first_time else SMALL if fresh else NONE)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scans=st.lists(SCAN, min_size=3, max_size=5), other=SCAN, criteria=CRITERION)
 def test_a_scan_s_sum_does_not_depend_on_how_the_targets_fared_in_between(scans, other, criteria):
     if not any(min(size) >= 10 or criteria is MACDONALD for size in scans[0].values()):
         return
-    known = set(scans[0])
+    there = dict.fromkeys(scans[0], (5.0, 5.0))
+    later = [{name: scan[name] for name in scan if name in there} for scan in scans[2:]]
     one, changed = (
-        [{name: size for name, size in scan.items() if name in known} for scan in course_]
-        for course_ in (scans, [scans[0], other, *scans[2:]])
+        [scans[0], {name: between.get(name, size) for name, size in there.items()}, *later]
+        for between in (scans[1], other)
     )
     capped = criteria.model_copy(update={"non_measurable_growth_mm": None, "non_measurable_growth_percent": None})
     first, second = (

@@ -152,9 +152,14 @@ def test_a_named_baseline_overrides_in_its_series(criteria):
     assert only.progression_reference_from == (2 if criteria is RANO_HGG else 1)
 
 
-def test_a_named_baseline_ends_the_wait_for_radiotherapy():
-    made = make_series(timeline("0, 60, 70 post, 200", baseline="0:0", radiotherapy_end_day=100), MRANO)
-    assert [described(one) for one in made] == ["[0b] 60", "[70o] 200"]
+def test_a_named_baseline_is_no_doubtful_one_and_leaves_other_series_alone():
+    words = "0, 60, 70 post, 200"
+    made = make_series(timeline(words, baseline="0:0", radiotherapy_end_day=100), MRANO)
+    assert [(described(one), one.notes) for one in made] == [("[0b] 60", ()), ("70o [200b]", ())]
+    made = make_series(timeline(words, baseline="0:0"), MRANO)
+    assert [(described(one), one.notes) for one in made] == [("[0b] 60", ()), ("[70o] 200", ())]
+    (late,) = make_series(timeline("0, 60, 110, 170, 200", baseline="3:170", radiotherapy_end_day=80), RANO_HGG)
+    assert (late.baseline, late.progression_reference_from) == (3, 3)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +193,7 @@ def test_an_operation_without_its_scan_is_flagged():
 WORDS = st.lists(st.sampled_from(["", "pre", "post"]), min_size=1, max_size=9)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     kinds=WORDS,
     end=st.one_of(st.none(), st.integers(-90, 400)),

@@ -46,8 +46,9 @@ def burdens(series: Series, compartment: Compartment, criteria: Criteria, measur
     """What counts at each scan of the series, in its order; later scans do not change it.
 
     The sum is that of the targets: one that vanished counts 0, parts of one that split count, and one without a
-    measurement makes it unknown. Where lesions give no sum, the scan's stated one is taken. A reader's statement on new
-    and non-measurable lesions stands before what the lists say.
+    measurement makes it unknown. It is 0 where nothing is left but targets that were gone and have come back too small
+    to be measured: recurrence is measurable tumour (B9, row 7). Where lesions give no sum, the scan's stated one is
+    taken. A reader's statement on new and non-measurable lesions stands before what the lists say.
     """
     course = _make_course(series, compartment, criteria)
     targets, found = course.chosen, []
@@ -55,7 +56,7 @@ def burdens(series: Series, compartment: Compartment, criteria: Criteria, measur
         joining = course.joining(place, targets)
         others = course.others(place, targets, joining)
         targets = (*targets, *joining)
-        size, size_sd = _sum(course.lists[place], targets, measure)
+        size, size_sd = _sum(course.lists[place], course.summed(place, targets), measure)
         if size is None:
             size, size_sd = _stated(scan, compartment, measure)
         new = course.new(place) if scan.new_lesion is None else scan.new_lesion
@@ -123,9 +124,7 @@ class _Course:
         """Lesions that enter the sum at a scan, largest first: those that appeared, or became measurable by growth."""
         lesions = self.lists[place]
         added = self._new_are_added
-        if lesions is None or place <= self.start:
-            return ()
-        if not (added or not targets or place == self.series.progression_reference_from):
+        if lesions is None or not (added or not targets or place == self.series.progression_reference_from):
             return ()
         appeared = self.appeared(place)
         found = [
@@ -140,6 +139,11 @@ class _Course:
         room = None if added else self.room
         return tuple(sorted(found, key=lambda name: (-(extent(lesions[name]) or (0.0, 0.0))[1], name))[:room])
 
+    def summed(self, place: int, targets: Sequence[str]) -> tuple[str, ...]:
+        """Targets that are there; none of them where all have come back and were not measurable since."""
+        there = tuple(name for name in targets if name in (self.lists[place] or ()))
+        return there if any(self._was_measurable_since_gone(place, name) for name in there) else ()
+
     def others(self, place: int, targets: Sequence[str], joining: Sequence[str]) -> NonMeasurable | None:
         """Lesions outside the sum. One that grew so far that it joins the sum is progression all the same, unless the
         criteria let new lesions count by the sum alone.
@@ -150,7 +154,7 @@ class _Course:
         by_sum = (*targets, *joining) if self._new_are_added else targets
         if any(name not in by_sum and self._grown(place, name) for name in lesions):
             return NonMeasurable.WORSE
-        outside = any(name not in (*targets, *joining) for name in lesions)
+        outside = {*lesions} - {*self.summed(place, (*targets, *joining))}
         return NonMeasurable.PRESENT if outside else NonMeasurable.ABSENT
 
     def _compared_with(self, place: int) -> int | None:
@@ -169,6 +173,13 @@ class _Course:
 
     def _measurable(self, parts: Parts) -> bool:
         return any(measurable(one, self.part) for one in parts)
+
+    def _was_measurable_since_gone(self, place: int, name: str) -> bool:
+        """Whether a target was never gone before the scan, or has been measurable since, at that scan or before it."""
+        for lesions in reversed(self.lists[: place + 1]):
+            if lesions is not None and (name not in lesions or self._measurable(lesions[name])):
+                return name in lesions
+        return True
 
     def _first_scans(self, holds: Callable[[Parts], bool]) -> dict[str, int]:
         first: dict[str, int] = {}

@@ -113,21 +113,20 @@ def make_series(timeline: Timeline, criteria: Criteria) -> tuple[Series, ...]:
     """
     parts, listed = compartments(timeline, criteria), _listed(timeline)
     newly_diagnosed = timeline.recurrent is not True
-    awaited = criteria.baseline is BaselineRule.POST_RADIOTHERAPY and newly_diagnosed
+    moves = criteria.progression_from_radiotherapy and newly_diagnosed
     made: list[Series] = []
     for scans in _cut(timeline.scans):
         opening, treated = _opening(scans), _after_radiotherapy(scans, timeline, criteria)
+        # Where the end of radiotherapy is unknown, the first series is taken to be the one that it falls into.
+        first = timeline.radiotherapy_end_day is not None or all(one.baseline is None for one in made)
+        asked = criteria.baseline is BaselineRule.POST_RADIOTHERAPY and newly_diagnosed and first
+        baseline = treated if asked and treated is not None else opening
+        doubtful = baseline == 0 and _doubtful(scans[0], newly_diagnosed, follows=bool(made))
+        doubtful = doubtful or (asked and treated is None and opening is not None)
         named = next((place for place, scan in enumerate(scans) if scan.id == timeline.baseline), None)
-        baseline = opening if not awaited or treated is None else treated
-        doubtful = baseline == 0 and _doubtful(scans[0], newly_diagnosed, made[-1].scans[-1] if made else None)
-        doubtful = doubtful or (baseline is not None and awaited and treated is None)
         if named is not None:
             baseline, doubtful = named, False
-        if baseline is not None:
-            # One series holds the post-radiotherapy baseline; where its date is unknown, the first is taken for it.
-            awaited = awaited and treated is None and named is None and timeline.radiotherapy_end_day is not None
-        moves = criteria.progression_from_radiotherapy and newly_diagnosed
-        reference = baseline if baseline is None or treated is None or not moves else max(baseline, treated)
+        reference = max(baseline, treated) if moves and baseline is not None and treated is not None else baseline
         stages = tuple(_stage(scan, place, baseline) for place, scan in enumerate(scans))
         notes = (Flag.BASELINE_IS_NOT_THE_CRITERIAS,) if doubtful else ()
         made.append(Series(scans, baseline, stages, notes, reference, parts, listed))
@@ -180,7 +179,7 @@ def _after_radiotherapy(scans: Sequence[Scan], timeline: Timeline, criteria: Cri
     return next(late_enough, None)
 
 
-def _doubtful(first: Scan, newly_diagnosed: bool, before: Scan | None) -> bool:
+def _doubtful(first: Scan, newly_diagnosed: bool, follows: bool) -> bool:
     """Whether the first scan of a series is less than a baseline.
 
     So it is where it follows an operation without being the post-operative scan, and where a newly diagnosed patient's
@@ -191,7 +190,7 @@ def _doubtful(first: Scan, newly_diagnosed: bool, before: Scan | None) -> bool:
     worse = Change.WORSE in (first.clinical, first.t2_flair) or first.non_measurable is NonMeasurable.WORSE
     new = first.new_lesion not in (None, NewLesion.NONE)
     progressed = worse or new or first.enhancement_worse is True
-    return before is not None or (newly_diagnosed and progressed)
+    return follows or (newly_diagnosed and progressed)
 
 
 def _stage(scan: Scan, place: int, baseline: int | None) -> Stage:
