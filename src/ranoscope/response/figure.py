@@ -48,7 +48,8 @@ _STYLE: dict[Any, Any] = {
 _TWO_SIDED_95 = 1.96
 # Burdens that differ by more than this factor are drawn on a symmetric logarithmic axis, on which zero has a place.
 _WIDE = 25.0
-_WIDTH = 9.0
+# Inches. Places are fixed: a layout that is measured takes as long as the drawing itself.
+_WIDTH, _LEFT, _RIGHT, _PANEL, _GAP, _HEAD, _FOOT, _LINE = 9.0, 1.0, 0.1, 2.9, 0.14, 0.4, 0.65, 0.135
 
 
 def draw_timeline(timeline: Timeline, criteria: Criteria, evaluation: Evaluation) -> bytes:
@@ -63,22 +64,36 @@ def draw_timeline(timeline: Timeline, criteria: Criteria, evaluation: Evaluation
     panels = series[0].compartments
     clock = Clock(timeline)
     lanes = arrange(evaluation.calls, clock)
-    strip = 0.35 + LANE * (max(lanes) + 1)
+    notes = explain(evaluation.calls)
+    heights = (LANE * (max(lanes) + 2), *(_PANEL for _ in panels))
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 1.5 + strip + 3.1 * len(panels)), layout="constrained")
-        ratios = (strip, *(3.1 for _ in panels))
-        top, *axes = figure.subplots(1 + len(panels), 1, sharex=True, height_ratios=ratios)
+        figure, (top, *axes) = _stack(heights, foot=_FOOT + _LINE * len(notes))
         draw_calls(top, evaluation.calls, lanes, clock)
         for number, (one, compartment) in enumerate(zip(axes, panels, strict=True)):
             panel = _Panel(one, compartment, clock, evaluation)
             panel.draw(series, criteria)
             _draw_events(one, timeline, criteria, clock, named=number == 0)
+            one.tick_params(labelbottom=number == len(panels) - 1)
         axes[-1].set_xlabel(f"{clock.unit.capitalize()} since the first scan")
-        top.set_title(f"{timeline.patient} under {criteria.title}", loc="left", fontsize=12, fontweight="bold",
-                      parse_math=False)  # fmt: skip
-        figure.supxlabel(explain(evaluation.calls), fontsize=8, color=SOFT, x=0.01, ha="left",
-                         parse_math=False)  # fmt: skip
+        title: dict[str, Any] = {"fontsize": 12, "fontweight": "bold", "parse_math": False}
+        top.set_title(f"{timeline.patient} under {criteria.title}", loc="left", **title)
+        place: dict[str, Any] = {"x": 0.15 / _WIDTH, "y": 0.12 / figure.get_figheight(), "va": "bottom"}
+        figure.text(s="\n".join(notes), fontsize=8, color=SOFT, parse_math=False, **place)
         return _svg(figure)
+
+
+def _stack(heights: Sequence[float], foot: float) -> tuple[Figure, list[Axes]]:
+    """A figure with axes of these heights (inches) one below another, on one horizontal axis, over a foot."""
+    whole = _HEAD + sum(heights) + _GAP * (len(heights) - 1) + foot
+    figure = Figure(figsize=(_WIDTH, whole))
+    axes: list[Axes] = []
+    lower = whole - _HEAD
+    for height in heights:
+        lower -= height
+        place = (_LEFT / _WIDTH, lower / whole, (_WIDTH - _LEFT - _RIGHT) / _WIDTH, height / whole)
+        axes.append(figure.add_axes(place, sharex=axes[0] if axes else None))
+        lower -= _GAP
+    return figure, axes
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ranoscope.response.engine import evaluate
 from ranoscope.response.figure import draw_timeline
 from ranoscope.response.outputs import calls_table, comparison_table, endpoints_table, evaluation_content
 from ranoscope.response.reading import TIMELINE, read_timeline_file
+from ranoscope.response.targets import size_of
 from ranoscope.response.timeline import Compartment, Measure, Timeline
 
 Progress = Callable[[int, int, str], None]
@@ -129,11 +130,11 @@ def _unmeasured(timelines: Sequence[Timeline], measure: Measure) -> list[str]:
 
 
 def _measured(timeline: Timeline, measure: Measure) -> bool:
-    sums = (scan.sizes(part).of(measure) for scan in timeline.scans for part in Compartment)
-    lesions = (lesion for scan in timeline.scans for lesion in scan.lesions or ())
-    single = (one.product_mm2 if measure is Measure.AREA else one.volume_mm3 for one in lesions)
-    empty = any(scan.lesions == () for scan in timeline.scans)
-    return empty or any(size is not None for size in (*sums, *single))
+    sums = [scan.sizes(part).of(measure) for scan in timeline.scans for part in Compartment]
+    lesions = [lesion for scan in timeline.scans for lesion in scan.lesions or ()]
+    if not lesions and any(scan.lesions == () for scan in timeline.scans):
+        return True
+    return any(size is not None for size in (*sums, *(size_of(one, measure) for one in lesions)))
 
 
 def _write_tables(responses: Responses, out: Path) -> None:

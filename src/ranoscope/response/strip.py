@@ -88,7 +88,7 @@ def arrange(calls: Sequence[Call], clock: Clock) -> list[int]:
     return lanes
 
 
-def explain(calls: Sequence[Call]) -> str:
+def explain(calls: Sequence[Call]) -> list[str]:
     """The lines under the figure: what its marks mean, and the notice that a figure on its own needs."""
     lines = [
         "Band: 95 % range of a repeated measurement.   B: baseline   N: nadir   ×: no size known   "
@@ -100,4 +100,4 @@ def explain(calls: Sequence[Call]) -> str:
             if call.progression_scan not in (None, call.scan)]  # fmt: skip
     lines += ["   ".join(marks)] if marks else []
     lines += [f"Progression at {'; '.join(back)}"] if back else []
-    return "\n".join([*lines, RESEARCH_USE_ONLY])
+    return [*lines, RESEARCH_USE_ONLY]
