@@ -116,7 +116,7 @@ def test_zeros_are_counted_and_few_pairs_refused():
     assert "reason" in describe_changes(np.zeros(2), np.zeros(2), ("a", "b"), SETTINGS)
 
 
-@settings(max_examples=8)
+@settings(max_examples=8, deadline=None)
 @given(sizes)
 def test_no_order_of_visits_matters(pairs):
     x, y = np.array(pairs).T

@@ -105,7 +105,7 @@ def test_macdonald_by_volume_against_nadir_and_baseline(volumes, published, sing
     assert call("macdonald_single", course, 60).category == single
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 30).map(lambda n: 100.0 * n), min_size=2, max_size=5))
 def test_measured_courses_follow_the_volume_rule(volumes):
     """Two implementations of one rule: the engine under Macdonald, single visit, and the rival of every scorecard."""
@@ -188,7 +188,7 @@ volumes = st.one_of(st.none(), st.just(0.0), st.floats(1, 100_000))
 states = st.sampled_from([None, None, None, POST, PRE])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(states, volumes), min_size=2, max_size=6), st.lists(st.tuples(states, volumes), max_size=4))
 def test_nothing_later_is_seen(past, future):
     steps = [(12 * place, *step) for place, step in enumerate([*past, *future])]

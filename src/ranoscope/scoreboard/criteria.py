@@ -135,8 +135,8 @@ def criteria_rivals(courses: dict[str, Course]) -> tuple[Rival, ...]:
 def _rival(rules: RuleSet, courses: dict[str, Course]) -> Rival:
     asked = "as published, with confirmation" if rules.confirmed else "without confirmation, as the ratings are"
     knew = (
-        f"Knew the {_WORDS[rules.compartment]} volume of every study since the last operation, the weeks, and an assumed end "
-        f"of radiotherapy; {asked}."
+        f"Knew the {_WORDS[rules.compartment]} volume of every study since the last operation, the weeks, and an "
+        f"assumed end of radiotherapy; {asked}."
     )
     return Rival(rules.name, rules.title, InformationLevel.TIMELINE, knew, partial(_answer, rules, courses))
 

@@ -62,7 +62,7 @@ def best_models(scoreboard: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def is_to_beat(comparison: dict[str, Any]) -> bool:
-    """Whether the comparison is with a rival of the model's own level; of the response criteria, with the chosen one."""
+    """Whether the rival is of the model's own level; of the response criteria the chosen set alone is."""
     rival = comparison["rival"]
     return bool(comparison["same_level"]) and (rival == CHOSEN.name or rival not in _CRITERIA)
 
