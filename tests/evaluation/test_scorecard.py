@@ -88,7 +88,8 @@ def test_always_pd_is_what_it_must_be(scorecard, predictions):
     assert values == pytest.approx(
         {
             "balanced_accuracy": 0.25, "macro_f1": 2 * share / (1 + share) / 4, "accuracy": share, "quadratic_kappa": 0,
-            "pd_auc": 0.5, "first_progression_auc": 0.5, "ece": 1 - share, "brier": 2 * (1 - share),
+            "pd_balanced_accuracy": 0.5, "pd_auc": 0.5, "first_progression_auc": 0.5, "ece": 1 - share,
+            "brier": 2 * (1 - share),
             "recall_CR": 0, "recall_PR": 0, "recall_SD": 0, "recall_PD": 1,
         }
     )  # fmt: skip

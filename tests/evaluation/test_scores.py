@@ -19,7 +19,17 @@ from sklearn.metrics import (
 )
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_cohen_kappa
 
-from ranoscope.evaluation.scores import METRICS, confusion, median_of_folds, roc_auc, score, why_undefined
+from ranoscope.evaluation.predictions import against_the_rest
+from ranoscope.evaluation.scores import (
+    METRICS,
+    TWO_CLASS_METRICS,
+    confusion,
+    median_of_folds,
+    metrics_of,
+    roc_auc,
+    score,
+    why_undefined,
+)
 
 CLASSES = range(4)
 SETTINGS = settings(max_examples=50, deadline=None)
@@ -58,6 +68,7 @@ def reference(truth, calls, probabilities, first, weights):
         "macro_f1": f1_score(truth, calls, labels=CLASSES, average="macro"),
         "accuracy": accuracy_score(truth, calls),
         "quadratic_kappa": cohen_kappa_score(truth, calls, labels=CLASSES, weights="quadratic"),
+        "pd_balanced_accuracy": balanced_accuracy_score(progressive, calls == 0),
         "pd_auc": roc_auc_score(progressive, probabilities[:, 0]),
         "first_progression_auc": roc_auc_score(progressive[first], probabilities[first, 0]),
         "ece": float(
@@ -86,6 +97,48 @@ def test_every_score_equals_scikit_learn_and_torchmetrics(sample, make_cases, ma
         assert {name: values[place] for name, values in found.items()} == pytest.approx(expected, abs=1e-6)
 
 
+def reference_of_pd(truth, calls, probabilities, first, weights):
+    """What is left of PD against the rest, by the same libraries on two classes."""
+    truth, calls, first = (np.repeat(part, weights) for part in (truth, calls, first))
+    p_pd = np.repeat(probabilities[:, 0], weights)
+    progressive, two = truth == 0, np.stack([p_pd, 1 - p_pd], axis=1)
+    sensitivity, specificity = recall_score(progressive, calls == 0, labels=[True, False], average=None)
+    return {
+        "pd_balanced_accuracy": balanced_accuracy_score(progressive, calls == 0),
+        "accuracy": accuracy_score(progressive, calls == 0),
+        "pd_auc": roc_auc_score(progressive, p_pd),
+        "first_progression_auc": roc_auc_score(progressive[first], p_pd[first]),
+        "recall_PD": sensitivity,
+        "recall_rest": specificity,
+        "brier": 2 * brier_score_loss(progressive, p_pd),
+        "ece": float(
+            multiclass_calibration_error(
+                torch.from_numpy(two),
+                torch.from_numpy(1 - progressive.astype(int)),
+                num_classes=2,
+                n_bins=15,
+                norm="l1",
+            )
+        ),
+    }
+
+
+@SETTINGS
+@given(sample=samples())
+def test_of_pd_against_the_rest_only_two_class_scores_are_left(sample, make_cases, make_predictions):
+    truth, calls, probabilities, first, weights = sample
+    four = make_predictions(make_cases(truth, first=first), probabilities, calls)
+    two = against_the_rest(four)
+    found = {name: values[0] for name, values in score(two, weights[None].astype(float)).items()}
+    expected = reference_of_pd(truth, calls, probabilities, first, weights)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    others = set(found) - set(expected)
+    assert others == {"balanced_accuracy", "macro_f1", "quadratic_kappa", "recall_SD", "recall_PR", "recall_CR"}
+    assert all(np.isnan(found[name]) and "PD from the rest" in why_undefined(name, two) for name in others)
+    assert [metric.name for metric in metrics_of(two.target)] == list(dict.fromkeys(m.name for m in TWO_CLASS_METRICS))
+    assert set(expected) == {metric.name for metric in TWO_CLASS_METRICS}
+
+
 @SETTINGS
 @given(sample=samples())
 def test_kappa_also_equals_torchmetrics(sample, make_cases, make_predictions):
@@ -106,7 +159,7 @@ def test_what_a_sample_lacks_has_no_score(sample, make_cases, make_predictions):
     held, held_first = (set(truth[keep].tolist()) for keep in (weights > 0, (weights > 0) & first))
     undefined = {f"recall_{name}" for index, name in enumerate(("PD", "SD", "PR", "CR")) if index not in held}
     undefined |= {"balanced_accuracy", "macro_f1"} if len(held) < 4 else set()
-    undefined |= {"pd_auc"} if 0 not in held or held == {0} else set()
+    undefined |= {"pd_auc", "pd_balanced_accuracy"} if 0 not in held or held == {0} else set()
     undefined |= {"first_progression_auc"} if 0 not in held_first or held_first == {0} else set()
     undefined |= {"quadratic_kappa"} if held == set(calls[weights > 0].tolist()) and len(held) == 1 else set()
     assert {name for name, value in found.items() if np.isnan(value)} == undefined

@@ -22,7 +22,7 @@ def confidence_bins(probabilities: FloatArray) -> tuple[FloatArray, IntArray]:
     more bin.
 
     Args:
-        probabilities: shape (n, 4).
+        probabilities: shape (n, c).
     """
     confidence = probabilities.max(axis=1)
     bins = np.digitize(confidence, np.linspace(0, 1, BINS + 1)) - 1
@@ -34,7 +34,7 @@ def bin_sums(truth: IntArray, probabilities: FloatArray, weights: FloatArray) ->
 
     Args:
         truth: class index, shape (n,).
-        probabilities: shape (n, 4).
+        probabilities: shape (n, c).
         weights: how often each case counts in each of r resamples, shape (r, n).
     """
     confidence, bins = confidence_bins(probabilities)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
-from ranoscope.evaluation.scores import BALANCED_ACCURACY, METRICS, recall_name
+from ranoscope.evaluation.scores import METRICS, recall_name
 
 _MODEL = "#1b4f8f"
 # The first model is a dark blue disc; further ones, on scoreboards with several, other blues and shapes.
@@ -23,6 +24,8 @@ _MODEL_MARKERS = "oph"
 _RIVALS = ("#7f7f7f", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _MARKERS = "sD^vPX"
 _GRID = "#dddddd"
+_WARNING = "#b3261e"
+_LETTERS_PER_INCH = 14
 # Five titles of this many letters fit side by side under a figure.
 _SHORT_TITLE = 16
 STYLE: dict[Any, Any] = {
@@ -45,22 +48,24 @@ STYLE: dict[Any, Any] = {
 
 def draw_scoreboard(scorecard: dict[str, Any], title: str = "Balanced accuracy beside the rivals") -> bytes:
     """Forest plot: balanced accuracy with its interval, models above rivals, chance as a dashed line."""
-    contenders = scorecard["contenders"]
-    chance = next(metric.chance for metric in METRICS if metric.name == BALANCED_ACCURACY)
+    contenders, headline = scorecard["contenders"], scorecard["headline"]
+    metric = next(metric for metric in METRICS if metric.name == headline)
+    chance = float(metric.chance or 0)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.5, 1.5 + 0.52 * len(contenders)), layout="constrained")
         axes = figure.subplots()
         for place, (contender, colour, marker) in enumerate(_styled(contenders)):
-            found = contender["metrics"][BALANCED_ACCURACY]
+            found = contender["metrics"][headline]
             _draw_interval(axes, found, place, colour, marker)
             axes.text(1.02, place, _percent_with_interval(found), va="center", transform=axes.get_yaxis_transform())
-        axes.axvline(float(chance or 0), color="#444444", linestyle="--", linewidth=1)
-        axes.text(float(chance or 0) + 0.01, -0.62, "chance 25 %", fontsize=8.5, color="#444444")
-        axes.set(xlim=(0, 1), ylim=(len(contenders) - 0.4, -0.8), xlabel=f"Balanced accuracy, {_interval(scorecard)}")
+        axes.axvline(chance, color="#444444", linestyle="--", linewidth=1)
+        axes.text(chance + 0.01, -0.62, f"chance {100 * chance:.0f} %", fontsize=8.5, color="#444444")
+        axes.set(xlim=(0, 1), ylim=(len(contenders) - 0.4, -0.8), xlabel=f"{metric.title}, {_interval(scorecard)}")
         axes.set_yticks(range(len(contenders)), [f"{c['title']}\n({c['level'] or 'undeclared'})" for c in contenders])
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.grid(visible=True)
         axes.set_title(title)
+        stamp(figure, scorecard["watermark"])
         return svg_bytes(figure)
 
 
@@ -80,13 +85,17 @@ def draw_confusion(scorecard: dict[str, Any]) -> bytes:
             axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=shade))
             text = "no case" if np.isnan(share) else f"{share:.0%}\n({counts[row, column]:.4g})".replace("%", " %")
             axes.text(column, row, text, ha="center", va="center", color="white" if share > 0.65 else "black")
-        axes.set(xlim=(-0.55, 3.55), ylim=(3.55, -0.55), xlabel="Call", ylabel="Expert")
-        axes.set_xticks(range(4), classes)
-        axes.set_yticks(range(4), [f"{name}\n(n={number:.4g})" for name, number in zip(classes, support, strict=True)])
+        edge = len(classes) - 0.45
+        axes.set(xlim=(-0.55, edge), ylim=(edge, -0.55), xlabel="Call", ylabel="Expert")
+        axes.set_xticks(range(len(classes)), classes)
+        axes.set_yticks(
+            range(len(classes)), [f"{name}\n(n={number:.4g})" for name, number in zip(classes, support, strict=True)]
+        )
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_aspect("equal")
         axes.set_title(f"Calls of {model['title']}, per expert rating")
+        stamp(figure, scorecard["watermark"])
         return svg_bytes(figure)
 
 
@@ -122,13 +131,14 @@ def draw_calibration(scorecard: dict[str, Any]) -> bytes:
             axes.yaxis.grid(visible=True)
         for axis in (upper.yaxis, lower.xaxis):
             axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        stamp(figure, scorecard["watermark"])
         return svg_bytes(figure)
 
 
 def draw_recall(scorecard: dict[str, Any]) -> bytes:
     """Recall per class with intervals, models beside rivals."""
     contenders, classes = scorecard["contenders"], scorecard["classes"][::-1]
-    support = scorecard["cohort"]["cases_per_response"]
+    support = scorecard["cohort"]["cases_per_class"]
     step = 0.72 / len(contenders)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.5, 4.6), layout="constrained")
@@ -150,6 +160,7 @@ def draw_recall(scorecard: dict[str, Any]) -> bytes:
         longest = max(len(contender["title"]) for contender in contenders)
         columns = 5 if longest <= _SHORT_TITLE else 3
         figure.legend(loc="outside lower center", ncols=columns, columnspacing=1.2, handletextpad=0.2, frameon=False)
+        stamp(figure, scorecard["watermark"])
         return svg_bytes(figure)
 
 
@@ -198,6 +209,18 @@ def _number(found: dict[str, Any]) -> str:
 
 def _nan(value: float | None) -> float:
     return float("nan") if value is None else value
+
+
+def stamp(figure: Figure, mark: str | None) -> None:
+    """Put a watermark over a figure and its words above it; nothing for None."""
+    if mark is None:
+        return
+    head = mark.split(":")[0]
+    figure.text(
+        0.5, 0.5, head.upper(), fontsize=34, fontweight="bold", color=_WARNING, alpha=0.16, rotation=25, ha="center",
+        va="center", zorder=10,
+    )  # fmt: skip
+    figure.suptitle(fill(mark, int(_LETTERS_PER_INCH * figure.get_figwidth())), fontsize=8.5, color=_WARNING)
 
 
 def svg_bytes(figure: Figure) -> bytes:

@@ -5,7 +5,7 @@ What a run's calls must satisfy is checked here once, so that no score is ever t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,8 @@ import pandas as pd
 
 from ranoscope import runs
 from ranoscope.cohort.files import read_cases
-from ranoscope.cohort.folds import read_folds
+from ranoscope.cohort.folds import PROTOCOL_COLUMN, read_folds
+from ranoscope.config import FoldProtocol, Target
 from ranoscope.domain import RESPONSES, Case, Response
 from ranoscope.errors import RanoscopeError, RunError, TableError, problem
 
@@ -23,6 +24,7 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 PROBABILITY_COLUMNS = tuple(f"p_{response}" for response in RESPONSES)
+REST = "rest"
 # calls.csv carries six decimals; anything above rounding is a mistake of whoever wrote it.
 _SUM_TOLERANCE = 1e-3
 _COMMAND = "ranoscope crossval"
@@ -30,11 +32,11 @@ _COMMAND = "ranoscope crossval"
 
 @dataclass(frozen=True)
 class Predictions:
-    """One model's out-of-fold answers. Class index = position in PD, SD, PR, CR.
+    """One model's out-of-fold answers. Class index = position in ``classes``.
 
     ``cases``: n cases. ``seeds``: s seeds of the folds. ``folds``: fold of each case, shape (s, n). ``probabilities``:
-    shape (s, n, 4), each row summing to 1. ``calls``: class index, shape (s, n); a model may call another class than
-    its most probable one.
+    shape (s, n, c), each row summing to 1. ``calls``: class index, shape (s, n); a model may call another class than
+    its most probable one. ``target``: c = 4 responses, or c = 2, PD and the rest.
     """
 
     cases: tuple[Case, ...]
@@ -42,18 +44,25 @@ class Predictions:
     folds: IntArray
     probabilities: FloatArray
     calls: IntArray
+    target: Target = Target.FOUR_CLASSES
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
         shape = (len(self.seeds), len(self.cases))
         shapes = (self.folds.shape, self.calls.shape, self.probabilities.shape)
-        if shapes != (shape, shape, (*shape, len(RESPONSES))):
+        if shapes != (shape, shape, (*shape, len(self.classes))):
             raise ValueError(f"Expected arrays over {shape[0]} seeds and {shape[1]} cases, got {shapes}.")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, PD first."""
+        return tuple(RESPONSES) if self.target is Target.FOUR_CLASSES else (str(Response.PD), REST)
 
     @property
     def truth(self) -> IntArray:
         """The expert's class index per case, shape (n,)."""
-        return np.array([case.response.class_index for case in self.cases], np.int64)
+        last = len(self.classes) - 1
+        return np.array([min(case.response.class_index, last) for case in self.cases], np.int64)
 
     @property
     def first_progression(self) -> BoolArray:
@@ -71,32 +80,55 @@ class Predictions:
         return bool(np.isin(self.probabilities, (0.0, 1.0)).all())
 
 
-def read_predictions(run: Path) -> Predictions:
-    """calls.csv, checked against cohort.csv and folds.csv. Cases are in the cohort's order.
+def against_the_rest(predictions: Predictions) -> Predictions:
+    """The same answers of PD against the rest: what is not PD is put together."""
+    progressive = predictions.probabilities[:, :, :1]
+    two = np.concatenate([progressive, 1 - progressive], axis=2)
+    calls = np.minimum(predictions.calls, 1)
+    return replace(predictions, probabilities=two, calls=calls, target=Target.PD_VERSUS_REST)
+
+
+def read_predictions(run: Path, protocol: FoldProtocol = FoldProtocol.PATIENT) -> Predictions:
+    """calls.csv, checked against cohort.csv and folds.csv. Cases are in the cohort's order, classes are the responses.
 
     Without a ``seed`` column, calls belong to the only seed of folds.csv.
 
+    Args:
+        run: the run folder.
+        protocol: of the run's folds; under another than by patient, a patient may be in several.
+
     Raises:
         TableError: an unknown class, or probabilities outside 0 to 1 or not summing to 1 (patient and visit named).
-        RunError: a file is absent; a kept case is not called exactly once per seed; a call of another cohort; a patient
-            in two folds of one seed, or in another than folds.csv says.
+        RunError: a file is absent; a kept case is not called exactly once per seed; a call of another cohort or
+            protocol; a patient in two folds of one seed, or in another than folds.csv says.
     """
     cases = read_cases(run)
     if not cases:
         raise RunError(problem("at least one kept case", "none", str(run), "read flow.json for the exclusions"))
-    folds = read_folds(run)
+    folds = read_folds(run, protocol)
     table = runs.read_csv(run / runs.CALLS, _COMMAND, runs.CALL_COLUMNS)
+    marks = table.get(PROTOCOL_COLUMN, pd.Series("", table.index)).replace("", str(FoldProtocol.PATIENT))
+    marked = table.assign(**{PROTOCOL_COLUMN: marks})
+    _refuse(marked[marks != str(protocol)], f"calls of the protocol {protocol}", (PROTOCOL_COLUMN,), RunError)
     if "seed" not in table:
         table = table.assign(seed=str(folds["seed"].min()))
     table = _parse(table)
     seeds = tuple(sorted(int(seed) for seed in folds["seed"].unique()))
     _check_coverage(table, cases, seeds)
+    if protocol is FoldProtocol.PATIENT:
+        several = table.groupby(["seed", "patient"])["fold"].transform("nunique") > 1
+        _refuse(table[several], "each patient in one fold per seed", ("seed", "fold"), RunError)
     _check_folds(table, folds)
     return _assemble(table, cases, seeds)
 
 
-def write_predictions(path: Path, predictions: Predictions) -> None:
+def write_predictions(path: Path, predictions: Predictions, protocol: FoldProtocol = FoldProtocol.PATIENT) -> None:
     """Write the table of calls, the same columns as calls.csv, one row per seed and case.
+
+    Args:
+        path: the file.
+        predictions: over the four responses.
+        protocol: of the folds; another than by patient is marked in every row.
 
     Raises:
         StorageError: the disk is full or not writable.
@@ -115,7 +147,10 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         for s, seed in enumerate(predictions.seeds)
         for n, case in enumerate(predictions.cases)
     ]
-    runs.write_csv(path, pd.DataFrame(rows)[[*runs.CALL_COLUMNS, "seed"]])
+    table = pd.DataFrame(rows)[[*runs.CALL_COLUMNS, "seed"]]
+    if protocol is not FoldProtocol.PATIENT:
+        table = table.assign(**{PROTOCOL_COLUMN: str(protocol)})
+    runs.write_csv(path, table)
 
 
 def _parse(table: pd.DataFrame) -> pd.DataFrame:
@@ -148,8 +183,6 @@ def _check_coverage(table: pd.DataFrame, cases: list[Case], seeds: tuple[int, ..
 
 
 def _check_folds(table: pd.DataFrame, folds: pd.DataFrame) -> None:
-    several = table.groupby(["seed", "patient"])["fold"].transform("nunique") > 1
-    _refuse(table[several], "each patient in one fold per seed", ("seed", "fold"), RunError)
     both = table.merge(folds[["seed", "patient", "current", "fold"]], on=["seed", "patient", "current"], how="left",
                        suffixes=("", "_drawn"))  # fmt: skip
     _refuse(both[both["fold"] != both["fold_drawn"]], "the fold of folds.csv", ("fold", "fold_drawn"), RunError)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,35 @@ import numpy as np
 
 from ranoscope import provenance, runs
 from ranoscope.cohort.files import read_studies
-from ranoscope.config import EvaluationSettings
-from ranoscope.domain import RESEARCH_USE_ONLY, RESPONSES, InformationLevel
+from ranoscope.cohort.folds import watermark
+from ranoscope.config import EvaluationSettings, FoldProtocol, Target
+from ranoscope.domain import RESEARCH_USE_ONLY, InformationLevel
 from ranoscope.evaluation.calibration import reliability
+from ranoscope.evaluation.circumstances import TWO_CLASSES, describe_cohort, describe_protocol, rare_classes
+from ranoscope.evaluation.design import read_design, read_model_settings
 from ranoscope.evaluation.figures import FIGURES
 from ranoscope.evaluation.intervals import difference, estimate
-from ranoscope.evaluation.predictions import FloatArray, Predictions, read_predictions, write_predictions
+from ranoscope.evaluation.predictions import (
+    FloatArray,
+    Predictions,
+    against_the_rest,
+    read_predictions,
+    write_predictions,
+)
 from ranoscope.evaluation.rivals import RIVALS, Evidence, Rival, Unavailable, predict
-from ranoscope.evaluation.scores import METRICS, confusion, median_of_folds, score, why_undefined
+from ranoscope.evaluation.scores import (
+    METRICS,
+    confusion,
+    headline_of,
+    median_of_folds,
+    metrics_of,
+    score,
+    why_undefined,
+)
 from ranoscope.evaluation.tables import scoreboard_table
 from ranoscope.evaluation.weighting import patient_resamples, whole_sample
 
 SCOREBOARD = "scoreboard.csv"
-# With n patients the bootstrap's variance is too small by the factor 1 - 1/n: below five by a quarter and more.
-_FEW_PATIENTS = 5
 Progress = Callable[[int, int, str], None]
 
 
@@ -50,7 +64,8 @@ def evaluate_run(run: Path, settings: EvaluationSettings, progress: Progress | N
     """Score a run's calls beside the rivals and write scorecard, tables, rivals' calls and figures.
 
     Writes ``scoreboard.csv``, ``calls_<rival>.csv``, ``figures/*.svg`` and, last, ``scorecard.json``; same calls and
-    settings, same bytes.
+    settings, same bytes. A recipe that learnt PD against the rest is scored on that, and so are its rivals; on folds as
+    published everything is marked so.
 
     Args:
         run: folder with cohort.csv, studies.csv, folds.csv and calls.csv.
@@ -65,7 +80,8 @@ def evaluate_run(run: Path, settings: EvaluationSettings, progress: Progress | N
         TableError: a cell of calls.csv is outside its vocabulary (patient and visit named).
         StorageError: the disk is full or not writable.
     """
-    predictions = read_predictions(run)
+    design = read_design(run)
+    predictions = read_predictions(run, design.protocol)
     evidence = Evidence(predictions.cases, predictions.seeds, predictions.folds, read_studies(run))
     contenders, unavailable = [_model(run, predictions)], []
     for rival in RIVALS:
@@ -75,9 +91,11 @@ def evaluate_run(run: Path, settings: EvaluationSettings, progress: Progress | N
             (run / _calls_file(rival)).unlink(missing_ok=True)
         else:
             contenders.append(_contender(rival, *answer))
-            write_predictions(run / _calls_file(rival), answer[0])
+            write_predictions(run / _calls_file(rival), answer[0], design.protocol)
+    if design.target is Target.PD_VERSUS_REST:
+        contenders = [replace(one, predictions=against_the_rest(one.predictions)) for one in contenders]
     told = _counter(progress, len(contenders) + len(FIGURES))
-    scorecard = {**assemble(contenders, settings, told), "rivals_not_shown": unavailable}
+    scorecard = {**assemble(contenders, settings, told, design.protocol), "rivals_not_shown": unavailable}
     runs.write_csv(run / SCOREBOARD, scoreboard_table(scorecard))
     for name, draw in FIGURES.items():
         runs.write_bytes(run / runs.FIGURES / name, draw(scorecard))
@@ -90,21 +108,25 @@ def evaluate_run(run: Path, settings: EvaluationSettings, progress: Progress | N
 
 
 def assemble(
-    contenders: list[Contender], settings: EvaluationSettings, told: Callable[[str], None] | None = None
+    contenders: list[Contender],
+    settings: EvaluationSettings,
+    told: Callable[[str], None] | None = None,
+    protocol: FoldProtocol = FoldProtocol.PATIENT,
 ) -> dict[str, Any]:
     """Score models and rivals on one set of resamples, and every model against every rival.
 
     Args:
-        contenders: models and rivals over the same cases in the same order.
+        contenders: models and rivals over the same cases in the same order, all of one target.
         settings: bootstrap and coverage.
         told: called with a word after each contender.
+        protocol: of the folds; another than by patient puts a watermark on the scorecard.
     """
-    cases = contenders[0].predictions.cases
+    cases, target = contenders[0].predictions.cases, contenders[0].predictions.target
     weights = patient_resamples(contenders[0].predictions.patients, settings.bootstrap, settings.seed)
     scored: list[_Scored] = []
     for contender in contenders:
-        if contender.predictions.cases != cases:
-            raise ValueError(f"Expected the same cases in the same order, got others for {contender.name}.")
+        if contender.predictions.cases != cases or contender.predictions.target is not target:
+            raise ValueError(f"Expected the same cases in the same order and target, got others for {contender.name}.")
         found = score(contender.predictions, whole_sample(len(cases)))
         values = {name: float(value[0]) for name, value in found.items()}
         scored.append(_Scored(contender, values, score(contender.predictions, weights)))
@@ -114,10 +136,14 @@ def assemble(
     rivals = [one for one in scored if one.contender.kind == "rival"]
     return {
         "note": RESEARCH_USE_ONLY,
-        "cohort": _describe_cohort(contenders[0].predictions),
-        "warnings": _rare_classes(contenders[0].predictions),
-        "protocol": _describe_protocol(settings, len(contenders[0].predictions.seeds)),
-        "classes": [str(response) for response in RESPONSES],
+        "cohort": describe_cohort(contenders[0].predictions),
+        "warnings": rare_classes(contenders[0].predictions),
+        "watermark": watermark(protocol),
+        "target": str(target),
+        "target_note": None if target is Target.FOUR_CLASSES else TWO_CLASSES,
+        "headline": headline_of(target),
+        "protocol": describe_protocol(settings, len(contenders[0].predictions.seeds), protocol),
+        "classes": list(contenders[0].predictions.classes),
         "metrics": [
             {
                 "name": metric.name,
@@ -126,7 +152,7 @@ def assemble(
                 "higher_is_better": metric.higher_is_better,
                 "chance": metric.chance,
             }
-            for metric in METRICS
+            for metric in metrics_of(target)
         ],
         "contenders": [_describe(one, weights, settings.coverage) for one in scored],
         "comparisons": [_compare(model, rival, settings.coverage) for model in models for rival in rivals],
@@ -144,7 +170,8 @@ def _describe(one: _Scored, weights: FloatArray, coverage: float) -> dict[str, A
     contender, predictions = one.contender, one.contender.predictions
     hard = predictions.are_hard
     once = whole_sample(len(predictions.cases))
-    matrices = [confusion(predictions.truth, calls, once)[0] for calls in predictions.calls]
+    classes = len(predictions.classes)
+    matrices = [confusion(predictions.truth, calls, once, classes)[0] for calls in predictions.calls]
     return {
         "name": contender.name,
         "title": contender.title,
@@ -175,12 +202,13 @@ _HARD = (
 def _compare(model: _Scored, rival: _Scored, coverage: float) -> dict[str, Any]:
     """The paired bootstrap of one model against one rival, for every metric."""
     differences = {}
-    for metric in METRICS:
-        values = (model.values[metric.name], rival.values[metric.name])
-        resampled = (model.resampled[metric.name], rival.resampled[metric.name])
+    lower = {metric.name for metric in METRICS if not metric.higher_is_better}
+    for name in model.values:
+        values = (model.values[name], rival.values[name])
+        resampled = (model.resampled[name], rival.resampled[name])
         undefined = model if np.isnan(values[0]) else rival
-        why = why_undefined(metric.name, undefined.contender.predictions)
-        differences[metric.name] = difference(values, resampled, coverage, metric.higher_is_better, why).as_dict()
+        why = why_undefined(name, undefined.contender.predictions)
+        differences[name] = difference(values, resampled, coverage, name not in lower, why).as_dict()
     level = rival.contender.level
     return {
         "model": model.contender.name,
@@ -193,52 +221,9 @@ def _compare(model: _Scored, rival: _Scored, coverage: float) -> dict[str, Any]:
     }
 
 
-def _describe_cohort(predictions: Predictions) -> dict[str, Any]:
-    cases = predictions.cases
-    return {
-        "cases": len(cases),
-        "patients": len(set(predictions.patients)),
-        "cases_per_response": {str(r): sum(case.response is r for case in cases) for r in RESPONSES},
-        "patients_per_response": {
-            str(r): len({case.patient for case in cases if case.response is r}) for r in RESPONSES
-        },
-        "first_progression_cases": int(predictions.first_progression.sum()),
-        "prior_ratings": dict(sorted(Counter(str(case.prior_rating) for case in cases).items())),
-        "seeds": list(predictions.seeds),
-        "folds": [len(np.unique(folds)) for folds in predictions.folds],
-    }
-
-
-def _rare_classes(predictions: Predictions) -> list[str]:
-    """A sentence for each class whose recall rests on so few people that resampling them says little."""
-    holders = {r: {case.patient for case in predictions.cases if case.response is r} for r in RESPONSES}
-    return [
-        f"{response} occurs in {len(names)} patient{'' if len(names) == 1 else 's'}: the interval of its recall is too "
-        "narrow, and so is that of balanced accuracy."
-        for response, names in holders.items()
-        if 0 < len(names) < _FEW_PATIENTS
-    ]
-
-
-def _describe_protocol(settings: EvaluationSettings, seeds: int) -> dict[str, Any]:
-    return {
-        "unit": "patient",
-        "bootstrap": settings.bootstrap,
-        "coverage": settings.coverage,
-        "seed": settings.seed,
-        "predictions": "pooled out of fold" + (f", scores averaged over {seeds} seeds" if seeds > 1 else ""),
-        "intervals": "percentile intervals over resamples of patients; differences are paired on the same resamples",
-        "absent_classes": (
-            "A resample that lacks a class a score needs gives no value and is left out of that score's interval "
-            "(counted in left_out); with fewer than half of the resamples left there is no interval."
-        ),
-    }
-
-
 def _model(run: Path, predictions: Predictions) -> Contender:
     """The run's own model, named as its recipe, where ``ranoscope crossval`` left one."""
-    path = run / runs.SETTINGS
-    recipe = (runs.read_yaml(path, "ranoscope crossval") or {}).get("crossval", {}) if path.is_file() else {}
+    recipe = read_model_settings(run)
     level = InformationLevel(recipe["level"]) if "level" in recipe else None
     return Contender(
         name="model",

@@ -1,7 +1,8 @@
 """The scores: pure functions of truth, answers and case weights, vectorised over resamples.
 
 A class that a sample lacks makes a score that needs it NaN, never 0: four-class balanced accuracy and macro-F1 need all
-four classes, a recall its own, an AUC both sides.
+four classes, a recall its own, an AUC both sides. Where only PD was told from the rest, scores are of these two classes
+and whatever needs the four responses is NaN.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from ranoscope.config import Target
 from ranoscope.domain import RESPONSES, Response
 from ranoscope.evaluation.calibration import brier_score, expected_calibration_error
-from ranoscope.evaluation.predictions import BoolArray, FloatArray, IntArray, Predictions
+from ranoscope.evaluation.predictions import REST, BoolArray, FloatArray, IntArray, Predictions
 from ranoscope.evaluation.weighting import ratio
 
 BALANCED_ACCURACY = "balanced_accuracy"
 MACRO_F1 = "macro_f1"
 KAPPA = "quadratic_kappa"
+PD_BALANCED_ACCURACY = "pd_balanced_accuracy"
 PD_AUC = "pd_auc"
 FIRST_PROGRESSION_AUC = "first_progression_auc"
 
@@ -36,9 +39,9 @@ class Metric:
     chance: float | None = None
 
 
-def recall_name(response: Response) -> str:
-    """The recall's name in scorecards."""
-    return f"recall_{response}"
+def recall_name(name: str) -> str:
+    """The name in scorecards of a class's recall."""
+    return f"recall_{name}"
 
 
 METRICS: tuple[Metric, ...] = (
@@ -46,6 +49,12 @@ METRICS: tuple[Metric, ...] = (
     Metric(MACRO_F1, "Macro-F1", "mean of the four F1 scores"),
     Metric("accuracy", "Accuracy", "share of cases called as the expert rated them"),
     Metric(KAPPA, "Quadratic kappa", "agreement beyond chance over PD < SD < PR < CR, quadratic weights", chance=0.0),
+    Metric(
+        PD_BALANCED_ACCURACY,
+        "Balanced accuracy, PD against the rest",
+        "mean of the recall of PD and of that of all other responses together",
+        chance=0.5,
+    ),
     Metric(PD_AUC, "PD AUC", "area under the ROC curve of p(PD) for PD against the rest", chance=0.5),
     Metric(
         FIRST_PROGRESSION_AUC,
@@ -61,6 +70,28 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 
+# What is left where a model tells PD from the rest alone; the rest counts as one class.
+TWO_CLASS_METRICS: tuple[Metric, ...] = (
+    *(metric for metric in METRICS if metric.name in (PD_BALANCED_ACCURACY, PD_AUC, FIRST_PROGRESSION_AUC)),
+    Metric("accuracy", "Accuracy", "share of cases called PD or not as the expert rated them"),
+    Metric("ece", "ECE", "expected calibration error of the more probable of PD and rest, 15 equal-width bins", False),
+    Metric(
+        "brier", "Brier score", "squared distance of the probabilities of PD and rest from the truth, 0 to 2", False
+    ),
+    Metric(recall_name(REST), "Recall of the rest", "share of the expert's other responses that is not called PD"),
+    *(metric for metric in METRICS if metric.name == recall_name(Response.PD)),
+)
+
+
+def metrics_of(target: Target) -> tuple[Metric, ...]:
+    """The scores that mean something for a model of this target."""
+    return METRICS if target is Target.FOUR_CLASSES else TWO_CLASS_METRICS
+
+
+def headline_of(target: Target) -> str:
+    """The first score of every table."""
+    return BALANCED_ACCURACY if target is Target.FOUR_CLASSES else PD_BALANCED_ACCURACY
+
 
 def score(predictions: Predictions, weights: FloatArray) -> dict[str, FloatArray]:
     """Every metric in every resample, averaged over the seeds within the resample.
@@ -70,46 +101,58 @@ def score(predictions: Predictions, weights: FloatArray) -> dict[str, FloatArray
         weights: how often each case counts, shape (r, n).
 
     Returns:
-        Metric name → values of shape (r,), NaN where the resample lacks what the metric needs.
+        Metric name → values of shape (r,), NaN where the resample lacks what the metric needs. Metrics that the target
+        gives no meaning are there, too, and NaN.
     """
     per_seed = [_score_seed(predictions, seed, weights) for seed in range(len(predictions.seeds))]
-    return {metric.name: np.mean([found[metric.name] for found in per_seed], axis=0) for metric in METRICS}
+    names = dict.fromkeys(metric.name for metric in (*metrics_of(predictions.target), *METRICS))
+    absent = np.full(len(weights), np.nan)
+    return {name: np.mean([found.get(name, absent) for found in per_seed], axis=0) for name in names}
 
 
 def _score_seed(predictions: Predictions, seed: int, weights: FloatArray) -> dict[str, FloatArray]:
     truth, first = predictions.truth, predictions.first_progression
     probabilities = predictions.probabilities[seed]
     progressive, p_progressive = truth == Response.PD.class_index, probabilities[:, Response.PD.class_index]
-    matrix = confusion(truth, predictions.calls[seed], weights)
+    matrix = confusion(truth, predictions.calls[seed], weights, len(predictions.classes))
     each = recalls(matrix)
-    return {
-        BALANCED_ACCURACY: each.mean(axis=1),
-        MACRO_F1: macro_f1(matrix),
+    both = recalls(_merge_rest(matrix))
+    found = {
         "accuracy": accuracy(matrix),
-        KAPPA: quadratic_kappa(matrix),
+        PD_BALANCED_ACCURACY: both.mean(axis=1),
         PD_AUC: roc_auc(progressive, p_progressive, weights),
         FIRST_PROGRESSION_AUC: roc_auc(progressive[first], p_progressive[first], weights[:, first]),
         "ece": expected_calibration_error(truth, probabilities, weights),
         "brier": brier_score(truth, probabilities, weights),
-        **{recall_name(response): each[:, response.class_index] for response in RESPONSES},
+        **{recall_name(name): each[:, place] for place, name in enumerate(predictions.classes)},
     }
+    if predictions.target is Target.FOUR_CLASSES:
+        found |= {BALANCED_ACCURACY: each.mean(axis=1), MACRO_F1: macro_f1(matrix), KAPPA: quadratic_kappa(matrix)}
+    return found
 
 
-def confusion(truth: IntArray, calls: IntArray, weights: FloatArray) -> FloatArray:
-    """Weighted counts, shape (r, 4, 4): rows the expert's class, columns the call.
+def confusion(truth: IntArray, calls: IntArray, weights: FloatArray, classes: int = _CLASSES) -> FloatArray:
+    """Weighted counts, shape (r, c, c): rows the expert's class, columns the call.
 
     Args:
         truth: class index, shape (n,).
         calls: class index, shape (n,).
         weights: shape (r, n).
+        classes: their number c.
     """
-    cell = np.eye(_CLASSES**2)[truth * _CLASSES + calls]
+    cell = np.eye(classes**2)[truth * classes + calls]
     counts: FloatArray = weights @ cell
-    return counts.reshape(len(weights), _CLASSES, _CLASSES)
+    return counts.reshape(len(weights), classes, classes)
+
+
+def _merge_rest(matrix: FloatArray) -> FloatArray:
+    """Counts of PD and of everything else together, shape (r, 2, 2)."""
+    rows = np.stack([matrix[:, 0], matrix[:, 1:].sum(axis=1)], axis=1)
+    return np.stack([rows[:, :, 0], rows[:, :, 1:].sum(axis=2)], axis=2)
 
 
 def recalls(matrix: FloatArray) -> FloatArray:
-    """Recall per class, shape (r, 4); NaN for an absent class, so that their mean, balanced accuracy, is NaN too."""
+    """Recall per class, shape (r, c); NaN for an absent class, so that their mean, balanced accuracy, is NaN too."""
     return ratio(np.diagonal(matrix, axis1=1, axis2=2), matrix.sum(axis=2))
 
 
@@ -167,7 +210,7 @@ def median_of_folds(predictions: Predictions) -> dict[str, Any]:
     truth, medians, lacking = predictions.truth, [], 0
     for folds, calls in zip(predictions.folds, predictions.calls, strict=True):
         members = (folds == np.unique(folds)[:, None]).astype(float)
-        each = recalls(confusion(truth, calls, members))
+        each = recalls(confusion(truth, calls, members, len(predictions.classes)))
         medians.append(float(np.median(np.nanmean(each, axis=1))))
         lacking += int(np.isnan(each).any(axis=1).sum())
     count = sum(len(np.unique(folds)) for folds in predictions.folds)
@@ -175,12 +218,14 @@ def median_of_folds(predictions: Predictions) -> dict[str, Any]:
 
 
 def why_undefined(metric: str, predictions: Predictions) -> str:
-    """What the sample lacks for the metric; meant for a metric whose value is NaN."""
-    absent = [str(response) for response in RESPONSES if response.class_index not in predictions.truth]
-    if metric in (PD_AUC, FIRST_PROGRESSION_AUC):
+    """What the sample, or the model, lacks for the metric; meant for a metric whose value is NaN."""
+    if metric not in {known.name for known in metrics_of(predictions.target)}:
+        return "the model tells PD from the rest alone; only figures of PD against the rest mean something"
+    absent = [name for place, name in enumerate(predictions.classes) if place not in predictions.truth]
+    if metric in (PD_AUC, FIRST_PROGRESSION_AUC, PD_BALANCED_ACCURACY):
         where = " among the visits up to the first PD" if metric == FIRST_PROGRESSION_AUC else ""
         return f"not both PD and other cases{where}"
     if metric == KAPPA:
         return "truth and calls are all of one class"
-    needed = [name for name in absent if metric in (BALANCED_ACCURACY, MACRO_F1, f"recall_{name}")]
+    needed = [name for name in absent if metric in (BALANCED_ACCURACY, MACRO_F1, recall_name(name))]
     return f"no case of {', '.join(needed)}"

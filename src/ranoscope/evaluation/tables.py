@@ -10,20 +10,36 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ranoscope.evaluation.scores import BALANCED_ACCURACY, FIRST_PROGRESSION_AUC, KAPPA, MACRO_F1, PD_AUC, recall_name
+from ranoscope.evaluation.scores import (
+    BALANCED_ACCURACY,
+    FIRST_PROGRESSION_AUC,
+    KAPPA,
+    MACRO_F1,
+    PD_AUC,
+    PD_BALANCED_ACCURACY,
+    recall_name,
+)
 
 # The longest rival's name stays on one line in a terminal of 80 columns.
 _NAME_WIDTH = 11
+_FURTHER = (MACRO_F1, KAPPA, PD_AUC, FIRST_PROGRESSION_AUC)
+_HEADLINE = (
+    ("Balanced acc.", BALANCED_ACCURACY), ("Bal. acc., PD/rest", PD_BALANCED_ACCURACY), ("Macro-F1", MACRO_F1),
+    ("Kappa", KAPPA), ("PD AUC", PD_AUC), ("1st-PD AUC", FIRST_PROGRESSION_AUC),
+)  # fmt: skip
 
 
 def scoreboard_table(scorecard: dict[str, Any]) -> pd.DataFrame:
     """One row per contender: what it is, then every metric with ``_low`` and ``_high``; empty where undefined.
 
-    ``median_of_folds`` is the reference paper's statistic, for comparison only.
+    ``median_of_folds`` is the reference paper's statistic, for comparison only. A scorecard with a watermark has it in
+    every row.
     """
     rows = []
     for contender in scorecard["contenders"]:
         cells = {key: contender[key] for key in ("name", "title", "kind", "level", "probabilities")}
+        if scorecard["watermark"]:
+            cells["watermark"] = scorecard["watermark"]
         for name, found in contender["metrics"].items():
             cells |= {name: found["estimate"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
         rows.append({**cells, "median_of_folds": contender["median_of_folds"]["estimate"], "knew": contender["knew"]})
@@ -39,22 +55,26 @@ def render_scoreboard(scorecard: dict[str, Any]) -> RenderableType:
     cohort = scorecard["cohort"]
     classes = ", ".join(f"{name} {count}" for name, count in cohort["cases_per_response"].items())
     title = Text(f"{cohort['cases']} cases of {cohort['patients']} patients ({classes})", "bold")
-    return Group(title, _headline(scorecard), _recall(scorecard), _differences(scorecard), *_remarks(scorecard))
+    marks = [Text(text, "bold red") for text in (scorecard["watermark"], scorecard["target_note"]) if text]
+    return Group(*marks, title, _headline(scorecard), _recall(scorecard), _differences(scorecard), *_remarks(scorecard))
 
 
 def _headline(scorecard: dict[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("", min_width=_NAME_WIDTH)
     table.add_column("Knew")
-    for heading in ("Balanced acc.", "Macro-F1", "Kappa", "PD AUC", "1st-PD AUC"):
+    defined = {metric["name"] for metric in scorecard["metrics"]}
+    columns = [(heading, name) for heading, name in _HEADLINE if name in defined]
+    # Where the four responses were learnt, their balanced accuracy stands for that of PD against the rest.
+    columns = [one for one in columns if one[1] in (scorecard["headline"], *_FURTHER)]
+    for heading, _ in columns:
         table.add_column(heading, justify="right")
     for contender in scorecard["contenders"]:
         found = contender["metrics"]
         table.add_row(
             contender["title"],
             contender["level"] or "?",
-            _percent(found[BALANCED_ACCURACY]),
-            *(_decimal(found[name]) for name in (MACRO_F1, KAPPA, PD_AUC, FIRST_PROGRESSION_AUC)),
+            *((_percent if name == scorecard["headline"] else _decimal)(found[name]) for _, name in columns),
             style="bold" if contender["kind"] == "model" else None,
         )
     return table
@@ -79,11 +99,13 @@ def _recall(scorecard: dict[str, Any]) -> Table:
 
 def _differences(scorecard: dict[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for heading, justify in (("Balanced accuracy, paired", "left"), ("points", "right"), ("better in", "right")):
+    headline = scorecard["headline"]
+    title = "Balanced accuracy, paired" if headline == BALANCED_ACCURACY else "Balanced accuracy, PD/rest, paired"
+    for heading, justify in ((title, "left"), ("points", "right"), ("better in", "right")):
         table.add_column(heading, justify="right" if justify == "right" else "left")
     titles = {contender["name"]: contender["title"] for contender in scorecard["contenders"]}
     for comparison in scorecard["comparisons"]:
-        found = comparison["differences"][BALANCED_ACCURACY]
+        found = comparison["differences"][headline]
         better = "–" if found["better"] is None else f"{100 * found['better']:.0f} % of resamples"
         same = " (same level)" if comparison["same_level"] else ""
         table.add_row(f"{titles[comparison['model']]} − {comparison['rival_title']}{same}", _points(found), better)
@@ -92,6 +114,7 @@ def _differences(scorecard: dict[str, Any]) -> Table:
 
 def _remarks(scorecard: dict[str, Any]) -> list[Text]:
     protocol, model = scorecard["protocol"], scorecard["contenders"][0]
+    found = model["metrics"][scorecard["headline"]]
     folds = model["median_of_folds"]
     lines = [
         f"Brackets: {100 * protocol['coverage']:.4g} % interval over {protocol['bootstrap']} resamples of patients; "
@@ -101,11 +124,10 @@ def _remarks(scorecard: dict[str, Any]) -> list[Text]:
     ]
     lines += [f"Not shown: {rival['title']}, {rival['reason']}." for rival in scorecard["rivals_not_shown"]]
     lines += scorecard["warnings"]
-    left_out = model["metrics"][BALANCED_ACCURACY]["left_out"]
-    if left_out:
-        lines.append(f"{left_out} resamples lack a class and are left out of balanced accuracy.")
-    if model["metrics"][BALANCED_ACCURACY]["reason"]:
-        lines.append(f"Balanced accuracy: {model['metrics'][BALANCED_ACCURACY]['reason']}.")
+    if found["left_out"]:
+        lines.append(f"{found['left_out']} resamples lack a class and are left out of balanced accuracy.")
+    if found["reason"]:
+        lines.append(f"Balanced accuracy: {found['reason']}.")
     return [Text(line, "dim") for line in (*lines, scorecard["note"])]
 
 
