@@ -94,14 +94,16 @@ def test_the_largest_measured_lesions_stand_against_the_stated():
         make_row(11, "P3", 12, "Target L.: 12mm x 10mm"),
     ])  # fmt: skip
     lesions = pd.DataFrame(
-        [("P1", "week-012", 40.0), ("P1", "week-012", 210.0), ("P1", "week-012", 140.0), ("P1", "week-024", 330.0),
-         ("P2", "week-012", 100.0), ("P4", "week-012", 1.0)],
-        columns=["patient", "visit", "product_mm2"],
+        [("P1", "week-012", "", 8.0, 5.0), ("P1", "week-012", "", 21.0, 10.0),
+         ("P1", "week-012", "enhancing", 14.0, 10.0), ("P1", "week-012", "nonenhancing", 90.0, 90.0), ("P1", "week-024", "", 33.0, 10.0),
+         ("P2", "week-012", "nonenhancing", 90.0, 90.0), ("P4", "week-012", "", 1.0, 1.0)],
+        columns=["patient", "scan", "compartment", "longest_mm", "perpendicular_mm"],
     )  # fmt: skip
     expected = [
         ["P1", "week-012", 2, 2, 350.0, 350.0],
         ["P1", "week-024", 1, 1, 300.0, 330.0],
-        ["P2", "week-012", 1, 1, 120.0, 100.0],
+        # Of two rows the last; measured, and nothing enhancing found.
+        ["P2", "week-012", 1, 0, 120.0, 0.0],
     ]
     assert join_lesions(lesions, sizes).to_numpy().tolist() == expected
     # Written and read back as text: line 10 still comes after line 9.
@@ -139,9 +141,9 @@ def test_change_against_a_known_reliability():
     assert found["icc"]["low"] < 1 / 1.2 < found["icc"]["high"]
 
 
-def test_a_table_of_lesions_without_products_is_refused():
-    with pytest.raises(TableError, match="product_mm2"):
-        join_lesions(pd.DataFrame(columns=["patient", "visit"]), rationale_table([]))
+def test_a_table_of_lesions_without_diameters_is_refused():
+    with pytest.raises(TableError, match="longest_mm"):
+        join_lesions(pd.DataFrame(columns=["patient", "scan"]), rationale_table([]))
 
 
 def test_real_table():

@@ -31,7 +31,8 @@ SIZE_COLUMNS = (
     "patient", "visit", "line", "rating", "size", "longest_mm", "perpendicular_mm", "product_mm2", "role", "trend",
     "notes", "text", "resection", "under_3_months", *_FACTS, "unread",
 )  # fmt: skip
-_LESION_COLUMNS = ("patient", "visit", "product_mm2")
+# As in a TIMELINE table with a row per lesion.
+_LESION_COLUMNS = ("patient", "scan", "longest_mm", "perpendicular_mm")
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,9 @@ def join_lesions(lesions: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
     products (fewer, where fewer were measured).
 
     Args:
-        lesions: a row per measured lesion, columns ``patient, visit, product_mm2`` (others are ignored).
+        lesions: a row per measured lesion, columns ``patient, scan, longest_mm, perpendicular_mm``, ``scan`` being the
+            visit's name (``week-044``), and ``compartment`` where others than enhancing ones are listed; others are
+            ignored. A row without diameters says that the scan was measured.
         sizes: as ``rationale_table`` makes it.
 
     Returns:
@@ -137,8 +140,8 @@ def join_lesions(lesions: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
     # Of two rating rows of a visit the last counts, as everywhere.
     stated = stated[stated["line"] == stated.groupby(["patient", "visit"])["line"].transform("max")]
     measured = {
-        key: sorted(pd.to_numeric(found).dropna(), reverse=True)
-        for key, found in lesions.groupby(["patient", "visit"])["product_mm2"]
+        key: sorted(found.dropna(), reverse=True)
+        for key, found in _products(lesions).groupby(["patient", "scan"])["product"]
     }
     rows = []
     for key, found in stated.groupby(["patient", "visit"])["product_mm2"]:
@@ -166,6 +169,15 @@ def compare_with_lesions(joined: pd.DataFrame, settings: EvaluationSettings) -> 
         "spd": describe_agreement(stated, measured, tuple(joined["patient"]), settings),
         "change": describe_changes(changes[:, 0], changes[:, 1], patients, settings),
     }
+
+
+def _products(lesions: pd.DataFrame) -> pd.DataFrame:
+    """Enhancing lesions with their bidimensional product; rows of other compartments lose theirs, not their scan."""
+    longest, perpendicular = (pd.to_numeric(lesions[name]) for name in _LESION_COLUMNS[2:])
+    product = longest * perpendicular
+    if "compartment" in lesions:
+        product = product.where(lesions["compartment"].isin(["", "enhancing"]) | lesions["compartment"].isna())
+    return lesions.assign(product=product)
 
 
 def _log_changes(joined: pd.DataFrame) -> tuple[tuple[str, ...], FloatArray]:
