@@ -93,10 +93,12 @@ def test_the_largest_measured_lesions_stand_against_the_stated():
         make_row(10, "P2", 12, "Target L.: 12mm x 10mm"),
         make_row(11, "P3", 12, "Target L.: 12mm x 10mm"),
     ])  # fmt: skip
+    t2 = "nonenhancing"
     lesions = pd.DataFrame(
         [("P1", "week-012", "", 8.0, 5.0), ("P1", "week-012", "", 21.0, 10.0),
-         ("P1", "week-012", "enhancing", 14.0, 10.0), ("P1", "week-012", "nonenhancing", 90.0, 90.0), ("P1", "week-024", "", 33.0, 10.0),
-         ("P2", "week-012", "nonenhancing", 90.0, 90.0), ("P4", "week-012", "", 1.0, 1.0)],
+         ("P1", "week-012", "enhancing", 14.0, 10.0),
+         ("P1", "week-012", t2, 90.0, 90.0), ("P1", "week-024", "", 33.0, 10.0), ("P2", "week-012", t2, 90.0, 90.0),
+         ("P4", "week-012", "", 1.0, 1.0)],
         columns=["patient", "scan", "compartment", "longest_mm", "perpendicular_mm"],
     )  # fmt: skip
     expected = [
