@@ -46,6 +46,11 @@ class AlexNetTrunk(Trunk):
             nn.Dropout(settings.dropout), nn.Linear(fifth * settings.cells**3, settings.hidden), nn.ReLU(),
             nn.Dropout(settings.dropout), nn.Linear(settings.hidden, settings.hidden), nn.ReLU(),
         )  # fmt: skip
+        # Under torch's own initial weights seven layers without any norm leave a millionth of what the images say.
+        for module in self.modules():
+            if isinstance(module, (nn.Conv3d, nn.Linear)):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.get_parameter("bias"))
         self.width = settings.hidden
         self.first_layer = "features.0"
         self.saliency_layers = {"coarse": "features.10", "finer": "features.3"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -34,15 +34,17 @@ class Images:
 class Trunk(nn.Module):
     """From images, float (batch, channels, i, j, k), to embeddings (batch, ``width``).
 
-    ``first_layer``: name of the convolution, an ``nn.Conv3d``, that takes the channels. ``saliency_layers``: names of
-    sub-modules whose output (batch, feature, i', j', k') is a map: ``coarse`` the last, ``finer``, where there is one,
-    of higher resolution. ``gradcam``: which of the two Grad-CAM reads by default.
+    ``first_layer``: name of the convolution, an ``nn.Conv3d``, that takes the channels; ``beside_first``: of others
+    that take them, too. ``saliency_layers``: names of sub-modules whose output (batch, feature, i', j', k') is a map:
+    ``coarse`` the last, ``finer``, where there is one, of higher resolution. ``gradcam``: which of the two Grad-CAM
+    reads by default.
     """
 
     width: int
     first_layer: str
+    beside_first: tuple[str, ...] = ()
     saliency_layers: dict[str, str]
-    gradcam = "coarse"
+    gradcam: Literal["coarse", "finer"] = "coarse"
 
 
 class PairNetwork(nn.Module):
@@ -50,11 +52,12 @@ class PairNetwork(nn.Module):
 
     ``saliency_layers``, ``gradcam_layer``: sub-modules whose output (batch, feature, i', j', k'), one map per pair,
     Grad-CAM can read, as in ``Trunk``. ``trunk_prefix``: what the names of pretrainable parameters begin with.
-    ``first_layer``: the convolution that takes the image channels.
+    ``first_layer``, ``beside_first``: the convolutions that take the image channels, as in ``Trunk``.
     """
 
     trunk_prefix: str = TRUNK_PREFIX
     first_layer: str
+    beside_first: tuple[str, ...] = ()
     saliency_layers: dict[str, str]
     gradcam_layer: str
 

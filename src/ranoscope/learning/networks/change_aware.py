@@ -66,6 +66,7 @@ class ChangeAwareTrunk(Trunk):
         )
         self.width = settings.widths[-1]
         self.first_layer = "stages.0.conv.unit0.conv"
+        self.beside_first = ("stages.0.residual",)
         last = len(settings.widths) - 1
         self.saliency_layers = {"coarse": f"stages.{last}", "finer": f"stages.{last - 1}"}
 
@@ -96,6 +97,7 @@ class ChangeAwareNetwork(PairNetwork):
             nn.Linear(64, classes),
         )  # fmt: skip
         self.first_layer = TRUNK_PREFIX + trunk.first_layer
+        self.beside_first = tuple(TRUNK_PREFIX + layer for layer in trunk.beside_first)
         self.saliency_layers = {"coarse": "evidence.1", "finer": "evidence.0"}
         # Small lesions are told apart at the finer scale, which every trained fold uses; the coarse one may lie idle.
         self.gradcam_layer = self.saliency_layers["finer"]

@@ -32,6 +32,7 @@ class StackedNetwork(PairNetwork):
         self.fusion = LateFusion(trunk.width, facts)
         self.head = nn.Linear(self.fusion.width, classes)
         self.first_layer = TRUNK_PREFIX + trunk.first_layer
+        self.beside_first = tuple(TRUNK_PREFIX + layer for layer in trunk.beside_first)
         self.saliency_layers = {kind: TRUNK_PREFIX + layer for kind, layer in trunk.saliency_layers.items()}
         self.gradcam_layer = self.saliency_layers[trunk.gradcam]
 

@@ -1,0 +1,84 @@
+"""The layers that every network names for Grad-CAM: one map per pair, in the right place, explained finitely."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ranoscope.domain import Response
+from ranoscope.explaining.cells import watch_cells
+from ranoscope.explaining.methods import gradcam, saliency
+from ranoscope.learning.networks import NETWORKS
+
+ALL = pytest.mark.parametrize("name", NETWORKS)
+# Large enough for three cells along an axis of at least one of each network's layers.
+PLACED = {"densenet": (46, 40, 43), "alexnet": (46, 40, 43)}
+
+
+@torch.no_grad()
+def maps_of(network, pairs):
+    """Per kind of saliency layer, its output for these pairs, and where the cells are."""
+    maps = {}
+    hooks = [
+        network.get_submodule(layer).register_forward_hook(
+            lambda _module, _inputs, output, kind=kind: maps.__setitem__(kind, output)
+        )
+        for kind, layer in network.saliency_layers.items()
+    ]
+    with watch_cells(network, pairs.shape[3:]) as places:
+        network(pairs)
+    for hook in hooks:
+        hook.remove()
+    return maps, places
+
+
+def middle(weights):
+    """Centre of mass along each axis."""
+    lines = [torch.arange(size, dtype=weights.dtype) for size in weights.shape]
+    return [
+        float(torch.einsum(f"ijk,{axis}->", weights, line) / weights.sum())
+        for axis, line in zip("ijk", lines, strict=True)
+    ]
+
+
+@ALL
+def test_what_changes_in_a_corner_changes_the_maps_there(make_network, name):
+    """A bright cube in the current study, in the first corner and moved from there along each axis alone.
+
+    Brought to the pair's grid, the change of the maps moves along the same axis, and along it the most.
+    """
+    shape = PLACED.get(name, (26, 22, 24))
+    network = make_network(name, shape=shape)
+    pairs = torch.randn(1, 2, 2, *shape, generator=torch.Generator().manual_seed(0)).repeat(5, 1, 1, 1, 1, 1)
+    near, far = [4, 4, 4], [size - 5 for size in shape]
+    spots = [near] + [[*near[:axis], far[axis], *near[axis + 1 :]] for axis in range(3)]
+    for pair, (i, j, k) in zip(pairs[1:], spots, strict=True):
+        pair[1, :, i - 4 : i + 5, j - 4 : j + 5, k - 4 : k + 5] += 8
+    maps, places = maps_of(network, pairs)
+    assert network.gradcam_layer in network.saliency_layers.values()
+    assert "finer" not in maps or maps["finer"][0, 0].numel() > maps["coarse"][0, 0].numel()
+    placed = 0
+    for kind, found in maps.items():
+        assert found.ndim == 5
+        assert len(found) == len(pairs), "one map per pair"
+        if min(found.shape[2:]) < 2:
+            continue
+        placed += 1
+        changes = (found[1:] - found[:1]).abs().sum(dim=1)
+        centres = torch.tensor([middle(places.bring(change, torch.Size(shape))) for change in changes])
+        moved = centres[1:] - centres[0]
+        assert (moved.diagonal() > 0).all(), (kind, moved)
+        assert moved.argmax(dim=1).tolist() == [0, 1, 2], (kind, moved)
+    assert placed > 0
+
+
+@ALL
+def test_every_network_can_be_explained(make_network, make_batch, name):
+    network, pair = make_network(name), make_batch(name, 1)[0][0]
+    slopes, coarse = (method(network, pair, Response.PD) for method in (saliency, gradcam))
+    assert slopes.shape == pair.shape
+    assert coarse.shape == (1, 1, *pair.shape[2:])
+    assert slopes.isfinite().all()
+    assert coarse.isfinite().all()
+    assert (coarse >= 0).all()
+    assert (slopes.amax(dim=(2, 3, 4)) > 0).all(), "every volume matters"
