@@ -37,7 +37,7 @@ from ranoscope.explaining.maps import make_maps, nifti
 from ranoscope.explaining.methods import METHODS
 from ranoscope.explaining.slices import tumour_slice
 from ranoscope.explaining.subject import CaseNetwork
-from ranoscope.imaging.store import StudyStore
+from ranoscope.imaging.store import AlignedStudy, StudyStore
 from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_fact_scale, load_fold, load_run_recipe
 from ranoscope.learning.data import case_tensor
 from ranoscope.learning.facts import FactScale, fact_names, fact_tensor
@@ -147,7 +147,7 @@ def _explain(trained: _Trained, store: StudyStore, called: CalledCase, folder: P
         runs.write_bytes(folder / entry.file, nifti(data, current.affine))
     layer = network.gradcam_layer
     cell_mm = tuple(step * recipe.grid.voxel_mm for step in cell_steps(network, layer, pair))
-    shown = Sequence.CT1 if Sequence.CT1 in recipe.sequences else recipe.sequences[-1]
+    shown = _shown_sequence(recipe, prior, current)
     place = tumour_slice(tumours, brain)
     scene = Scene(
         called=called,
@@ -186,6 +186,12 @@ def _explain(trained: _Trained, store: StudyStore, called: CalledCase, folder: P
         key=key,
     )
     write_record(record)
+
+
+def _shown_sequence(recipe: Recipe, prior: AlignedStudy, current: AlignedStudy) -> Sequence:
+    """CT1, else the recipe's last sequence: the first of these that both studies have."""
+    wanted = (*(s for s in recipe.sequences if s is Sequence.CT1), *reversed(recipe.sequences))
+    return next((s for s in wanted if s in prior.sequences and s in current.sequences), wanted[0])
 
 
 def how_to_read(recipe: Recipe, cell_mm: tuple[float, ...]) -> tuple[str, ...]:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-_HEADLINE = "balanced_accuracy"
-# The page's two tables; the scorecard and scoreboard.csv hold every metric.
+# The page's two tables behind the headline, of which those are shown that the scorecard gives a meaning; it and
+# scoreboard.csv hold every metric.
 _GROUPS = (
-    (_HEADLINE, "macro_f1", "quadratic_kappa", "pd_auc", "first_progression_auc"),
-    (_HEADLINE, "recall_PD", "recall_SD", "recall_PR", "recall_CR", "ece", "brier"),
+    ("macro_f1", "quadratic_kappa", "pd_auc", "first_progression_auc"),
+    ("recall_PD", "recall_rest", "recall_SD", "recall_PR", "recall_CR", "ece", "brier"),
 )
-_PERCENT = {_HEADLINE, "accuracy", "recall_PD", "recall_SD", "recall_PR", "recall_CR"}
+_PERCENT = {
+    "balanced_accuracy", "pd_balanced_accuracy", "accuracy", "recall_PD", "recall_SD", "recall_PR", "recall_CR",
+    "recall_rest",
+}  # fmt: skip
 
 
 def describe_board(scorecard: dict[str, Any]) -> dict[str, Any]:
     """Rows and sentences of the scoreboard section."""
     titles = {metric["name"]: metric["title"] for metric in scorecard["metrics"]}
+    headline = scorecard["headline"]
+    groups = [(headline, *(name for name in group if name in titles)) for group in _GROUPS]
     cohort, protocol = scorecard["cohort"], scorecard["protocol"]
     coverage = f"{100 * protocol['coverage']:g} %"
     return {
@@ -29,28 +34,30 @@ def describe_board(scorecard: dict[str, Any]) -> dict[str, Any]:
                 "columns": [titles[name] for name in group],
                 "rows": [_row(contender, group) for contender in scorecard["contenders"]],
             }
-            for group in _GROUPS
+            for group in groups
         ],
-        "differences": [_difference(comparison) for comparison in scorecard["comparisons"]],
+        "differences": [_difference(comparison, headline) for comparison in scorecard["comparisons"]],
         "notes": _notes(scorecard),
     }
 
 
 def headline_tiles(scorecard: dict[str, Any]) -> list[dict[str, str]]:
     """The first thing a reader sees: the model's balanced accuracy, the strongest rival's, and the difference."""
+    name = scorecard["headline"]
+    chance = next(metric["chance"] for metric in scorecard["metrics"] if metric["name"] == name)
     model = next(one for one in scorecard["contenders"] if one["kind"] == "model")
     rivals = [one for one in scorecard["contenders"] if one["kind"] == "rival"]
-    best = max(rivals, key=lambda one: one["metrics"][_HEADLINE]["estimate"] or 0.0)
+    best = max(rivals, key=lambda one: one["metrics"][name]["estimate"] or 0.0)
     comparison = next(
         one for one in scorecard["comparisons"] if (one["model"], one["rival"]) == (model["name"], best["name"])
     )
-    change = comparison["differences"][_HEADLINE]
+    change = comparison["differences"][name]
     first = model["metrics"]["first_progression_auc"]
     return [
-        _tile(f"{model['title']}: balanced accuracy", _number(_HEADLINE, model["metrics"][_HEADLINE]["estimate"]),
-              f"interval {_interval(_HEADLINE, model['metrics'][_HEADLINE])}; chance 25 %"),
-        _tile(f"Strongest rival: {best['title'].lower()}", _number(_HEADLINE, best["metrics"][_HEADLINE]["estimate"]),
-              f"interval {_interval(_HEADLINE, best['metrics'][_HEADLINE])}; {best['level_sentence']}"),
+        _tile(f"{model['title']}: balanced accuracy", _number(name, model["metrics"][name]["estimate"]),
+              f"interval {_interval(name, model['metrics'][name])}; chance {100 * chance:.0f} %"),
+        _tile(f"Strongest rival: {best['title'].lower()}", _number(name, best["metrics"][name]["estimate"]),
+              f"interval {_interval(name, best['metrics'][name])}; {best['level_sentence']}"),
         _tile("Model minus that rival, points", _signed(change["estimate"]), f"interval {_points_interval(change)}"),
         _tile("First progression, AUC", _number("first_progression_auc", first["estimate"]),
               f"interval {_interval('first_progression_auc', first)}; memory of ratings cannot win it"),
@@ -74,8 +81,8 @@ def _row(contender: dict[str, Any], group: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _difference(comparison: dict[str, Any]) -> dict[str, str]:
-    change = comparison["differences"][_HEADLINE]
+def _difference(comparison: dict[str, Any], headline: str) -> dict[str, str]:
+    change = comparison["differences"][headline]
     better = change["better"]
     return {
         "rival": f"minus {comparison['rival_title']} ({comparison['rival_level'] or 'not declared'})",
@@ -89,7 +96,7 @@ def _notes(scorecard: dict[str, Any]) -> list[str]:
     notes = []
     for contender in scorecard["contenders"]:
         if contender["kind"] == "model" and contender["median_of_folds"]["estimate"] is not None:
-            median = _number(_HEADLINE, contender["median_of_folds"]["estimate"])
+            median = _number(scorecard["headline"], contender["median_of_folds"]["estimate"])
             notes.append(
                 f"For comparison only: the reference paper's statistic, the median over folds of the balanced "
                 f"accuracy, is {median} for {contender['title']}. With a handful of PR and CR per fold it is not a "

@@ -11,7 +11,7 @@ import jinja2
 
 from ranoscope import __version__, runs
 from ranoscope.cohort.files import read_cases, read_flow, read_is_synthetic, read_patients
-from ranoscope.config import Recipe
+from ranoscope.config import FoldProtocol, Recipe, Target
 from ranoscope.domain import RESEARCH_USE_ONLY, RESPONSES
 from ranoscope.explaining.cases import read_explanations
 from ranoscope.learning.checkpoints import load_run_recipe
@@ -32,7 +32,7 @@ _CHARTS = (
 )
 _EXAMPLES_LEAD = (
     "Per response the surest correct call, or the surest wrong one where none was correct: chosen by rule, not by "
-    "hand. The maps come from the fold that never saw the patient. They show what the call "
+    "hand. The maps come from the fold that {distance}. They show what the call "
     "depended on, not what is true."
 )
 
@@ -65,7 +65,9 @@ def write_report(run: Path, progress: Progress) -> Path:
             **_frame(run, recipe),
             board=describe_board(scorecard),
             tiles=headline_tiles(scorecard),
-            examples={"lead": _EXAMPLES_LEAD, "cases": examples},
+            watermark=scorecard["watermark"],
+            target_note=scorecard["target_note"],
+            examples={"lead": _EXAMPLES_LEAD.format(distance=_distance(recipe, "the")), "cases": examples},
             figures={path.stem: _inline_svg(path) for path in (run / runs.FIGURES).glob("*.svg")},
             facts=_facts(run, scorecard),
         )
@@ -82,6 +84,7 @@ def _frame(run: Path, recipe: Recipe) -> dict[str, Any]:
         "version": __version__,
         "research_use_only": RESEARCH_USE_ONLY,
         "recipe": recipe,
+        "design": _describe_design(recipe),
         "responses": [str(response) for response in RESPONSES],
         "sections": _SECTIONS,
         "charts": _CHARTS,
@@ -93,6 +96,25 @@ def _frame(run: Path, recipe: Recipe) -> dict[str, Any]:
         "css": _page_file("report.css"),
         "script": _page_file("viewer.js"),
     }
+
+
+def _describe_design(recipe: Recipe) -> dict[str, str]:
+    """How the cases were called, and on which folds, for the head of the page."""
+    times = f", {len(recipe.folds.seeds)} times" if len(recipe.folds.seeds) > 1 else ""
+    by_patient = recipe.folds.protocol is FoldProtocol.PATIENT
+    kind = "patient-level folds" if by_patient else "folds by visit, as published"
+    called_by = f"every case called by a network that {_distance(recipe, 'its')}"
+    return {
+        "called": "CR, PR, SD or PD" if recipe.target is Target.FOUR_CLASSES else "PD or not",
+        "folds": f"{recipe.folds.count} {kind}{times}, {called_by}",
+    }
+
+
+def _distance(recipe: Recipe, whose: str) -> str:
+    """How far a fold's network is from a case that it calls."""
+    if recipe.folds.protocol is FoldProtocol.PATIENT:
+        return f"never saw {whose} patient"
+    return f"was trained on other visits of {whose} patient"
 
 
 def _facts(run: Path, scorecard: dict[str, Any]) -> list[tuple[str, str]]:

@@ -73,6 +73,9 @@ def _start(tumours: NDArray[np.uint8], brain: NDArray[np.bool_], k: int) -> tupl
 
 
 def _grey(study: AlignedStudy, sequence: Sequence, step: int) -> NDArray[np.uint8]:
+    """Black all over for a sequence that was not acquired."""
+    if sequence not in study.sequences:
+        return np.zeros(_thin(study.brain, step).shape, np.uint8)
     volume = study.channels((sequence,))[0].astype(np.float32)
     low, high = window(volume, study.brain)
     grey = np.clip((volume - low) / (high - low), 0, 1) * 255
