@@ -222,6 +222,8 @@ def test_every_link_leads_somewhere(timeline, criteria):
     # Keys are unique, and a tumour is identified once and measured somewhere.
     assert not tu["TULNKID"].duplicated().any()
     assert set(tu["TULNKID"]) == set(tr["TRLNKID"]) - {""}
+    found_at = dict(zip(tu["TULNKID"], tu["VISITNUM"], strict=True))
+    assert all(found_at[row.TRLNKID] <= row.VISITNUM for row in tr[tr["TRLNKID"] != ""].itertuples())
     assert not tr.duplicated(["TRLNKID", "TRCAT", "TRTESTCD", "VISITNUM"]).any()
     assert not rs.duplicated(["RSTESTCD", "RSSCAT", "VISITNUM"]).any()
     for table, name in ((tu, "TU"), (tr, "TR"), (rs, "RS")):

@@ -6,12 +6,14 @@ import re
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ranoscope.response.calls import Call, Category, Evaluation, Stage
+from ranoscope.response.criteria import MACDONALD, MRANO, RANO_LGG
 from ranoscope.response.endpoints import EndpointSettings, derive
-from ranoscope.response.timeline import Measure
+from ranoscope.response.engine import evaluate
+from ranoscope.response.timeline import Measure, Scan, Sizes, Timeline
 
 RANK = ["NE", "PD", "SD", "MR", "PR", "CR"]
 
@@ -43,8 +45,8 @@ def evaluation(course: str) -> Evaluation:
     return Evaluation(patient="P", criteria="rano-hgg", measure=Measure.AREA, calls=tuple(calls))
 
 
-def first(course: str, **settings: int):
-    return derive(evaluation(course), EndpointSettings(**settings)).first
+def first(course: str, **protocol: int):
+    return derive(evaluation(course), EndpointSettings(**protocol)).first
 
 
 @pytest.mark.parametrize(
@@ -127,6 +129,12 @@ def test_an_operation_begins_anew():
     assert found.first == before
 
 
+def test_a_pre_operative_scan_ends_a_series_without_a_post_operative_one_too():
+    before, after = derive(evaluation("B0 SD56 O60 B90 SD140 PD200")).series
+    assert (before.time_to_progression.days, before.time_to_progression.event) == (56, False)
+    assert (after.baseline, after.time_to_progression.days) == ("d90", 110)
+
+
 def test_a_pre_operative_scan_alone_is_no_series():
     found = derive(evaluation("O0 o2 o9 SD70"))
     assert [one.first_scan for one in found.series] == ["d2"]
@@ -196,3 +204,30 @@ def test_properties(course, shift):
     assert first(moved).time_to_progression.days == found.time_to_progression.days
     if found.progression_scan is not None:
         assert first(course + " CR9000 CR9100") == found
+
+
+@given(
+    st.lists(st.tuples(st.none() | st.sampled_from([0, 200, 290, 400, 520, 600]), st.integers(1, 70)), max_size=7),
+    st.sampled_from([MACDONALD, RANO_LGG, MRANO]),
+)
+@settings(deadline=None)
+def test_confirmed_is_what_the_engine_confirms(drawn, criteria):
+    """Where the engine asks for a second scan after 28 days, its own categories are the confirmed ones."""
+    day, scans = 0, [Scan(id="s0", day=0, enhancing=Sizes(spd_mm2=600), nonenhancing=Sizes(spd_mm2=600))]
+    for number, (size, step) in enumerate(drawn, start=1):
+        day += step
+        both = Sizes(spd_mm2=size)
+        scans.append(
+            Scan(
+                id=f"s{number}", day=day, enhancing=both, nonenhancing=both, new_lesion="none", t2_flair="stable",
+                non_measurable="absent", steroids="none", clinical="stable", enhancement_worse=False,
+            )
+        )  # fmt: skip
+    made = evaluate(Timeline(patient="P", scans=tuple(scans), recurrent=True), criteria)
+    found = derive(made).first
+    until = next((n for n, call in enumerate(made.calls) if call.scan == found.progression_scan), None)
+    rated = [call.category for call in made.calls[:until] if call.category in ("MR", "PR", "CR")]
+    if rated:
+        assert found.best_confirmed_response == max(rated, key=RANK.index)
+    else:
+        assert found.best_confirmed_response in ("NE", "PD", "SD")

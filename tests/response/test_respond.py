@@ -258,6 +258,12 @@ def test_criteria_side_by_side_in_the_terminal(run):
     assert "day-60 rano-hgg: SD – Neither progression nor response. rano2: PD – Growth" in " ".join(text.split())
 
 
+def test_there_is_no_percentage_of_nothing(run):
+    lines = [line.split() for line in printed(run("patient,day,spd_mm2\nP,0,600\nP,60,0\nP,120,0\n")).splitlines()]
+    assert ["day-60", "60", "SD", "(CR?)*", "0", "-100.0", "%", "-100.0", "%", "0", "%"] in lines
+    assert ["day-120", "120", "CR*", "0", "-100.0", "%", "0", "%"] in lines
+
+
 def test_many_patients_in_the_terminal(run):
     lines = [line.split() for line in printed(run()).splitlines()]
     assert ["P/1", "rano-hgg", "4", "PR", "PR", "s3", "160"] in lines

@@ -87,17 +87,28 @@ def study_day(day: int, reference: int) -> int:
 
 @dataclass(frozen=True)
 class _Tumour:
-    """A lesion of one series: its link, what it was when first seen, and at which scan of the series that was.
+    """A lesion of one series: its link, and what it was when first seen.
 
-    ``name``: the lesion it is a part of, itself unless that one split.
+    ``names``: by the place of each scan that shows it, the lesion it is then a part of; itself unless that one split.
     """
 
     link: str
     status: str
     lesion: str
-    name: str
     compartment: Compartment
-    first: int
+    names: Mapping[int, str]
+
+    @property
+    def first(self) -> int:
+        """Place of the first scan of the series that shows it."""
+        return min(self.names)
+
+    def group(self, place: int, burden: Mapping[Compartment, Burden]) -> str:
+        """What it is at the scan at that place; a target is what is in the sum of that scan."""
+        last = max(one for one in self.names if one <= place)
+        if self.names[last] in burden[self.compartment].targets:
+            return "TARGET"
+        return "NON-TARGET" if self.status == "TARGET" else self.status
 
 
 @dataclass(frozen=True)
@@ -128,8 +139,8 @@ class _Subject:
             found["TU"] += [_tumour_row(one, series) for one in tumours]
             for place, scan in enumerate(series.scans):
                 burden = {part: sizes[part][place] for part in sizes}
-                seen_tumours = [one for one in tumours if one.first <= place]
-                found["TR"] += [*_lesion_rows(scan, seen_tumours, burden), *_sum_rows(burden, self.evaluation.measure)]
+                groups = [(one, one.group(place, burden)) for one in tumours if one.first <= place]
+                found["TR"] += [*_lesion_rows(scan, groups), *_sum_rows(burden, self.evaluation.measure)]
                 seen = {part: sizes[part][:place] for part in sizes}
                 found["RS"] += self._response_rows(calls[scan.id], burden, seen)
         return {name: [_dated(name, row, visits) for row in rows] for name, rows in found.items()}
@@ -182,15 +193,16 @@ def _appearing(series: Series, compartment: Compartment, course: Sequence[Burden
     """Lesions of one compartment as they appear, not linked yet. Parts of a lesion that split are as the lesion."""
     lists = [None if scan.lesions is None else _of(scan, compartment) for scan in series.scans]
     start = next((place for place, one in enumerate(lists) if one is not None and place >= (series.baseline or 0)), 0)
-    known = set()
-    for place, (burden, parts) in enumerate(zip(course, group(lists, start), strict=True)):
+    names: dict[str, dict[int, str]] = {}
+    for place, parts in enumerate(group(lists, start)):
         for name, lesions in (parts or {}).items():
-            new = "NEW" if name in burden.appeared else "NON-TARGET"
-            status = "TARGET" if name in course[start].targets else new
             for lesion in lesions:
-                if lesion.id not in known:
-                    known.add(lesion.id)
-                    yield _Tumour("", status, lesion.id, name, compartment, place)
+                names.setdefault(lesion.id, {})[place] = name
+    for lesion_id, known in names.items():
+        first = min(known)
+        new = "NEW" if known[first] in course[first].appeared else "NON-TARGET"
+        status = "TARGET" if known.get(start, known[first]) in course[start].targets else new
+        yield _Tumour("", status, lesion_id, compartment, known)
 
 
 def _of(scan: Scan, compartment: Compartment) -> list[Lesion]:
@@ -205,11 +217,10 @@ def _tumour_row(tumour: _Tumour, series: Series) -> Row:
     }  # fmt: skip
 
 
-def _lesion_rows(scan: Scan, tumours: Sequence[_Tumour], burden: Mapping[Compartment, Burden]) -> Iterator[Row]:
-    """What a scan says of each of these lesions, all seen by then. Those in the sum are in the group of targets."""
+def _lesion_rows(scan: Scan, groups: Sequence[tuple[_Tumour, str]]) -> Iterator[Row]:
+    """What a scan says of each of these lesions, all seen by then, and its group: those in the sum are targets."""
     listed = {(one.compartment, one.id): one for one in scan.lesions or ()}
-    for tumour in tumours:
-        group_id = "TARGET" if tumour.name in burden[tumour.compartment].targets else tumour.status
+    for tumour, group_id in groups:
         row = {"scan": scan.id, "TRGRPID": group_id, "TRLNKID": tumour.link, "TRCAT": tumour.compartment.upper()}
         lesion = listed.get((tumour.compartment, tumour.lesion))
         if scan.lesions is None:
