@@ -255,6 +255,18 @@ def test_the_mixed_table_is_a_setting():
     assert compartments(strict, SHRINKING["PR"], SHRINKING["SD"]).category == "SD"
 
 
+def test_mixed_progression_is_dated_to_the_earlier_compartments():
+    early = course(1000, 1300, 1300, facts=[{}, {"new_lesion": "measurable"}], radiotherapy_end_day=-28, **MIXED)
+    sizes = ((1000, 1000), (1300, 1000), (1300, 1000))
+    scans = tuple(
+        one.model_copy(update={"enhancing": Sizes(spd_mm2=size), "nonenhancing": Sizes(spd_mm2=other)})
+        for one, (size, other) in zip(early.scans, sizes, strict=True)
+    )
+    call = evaluate(early.model_copy(update={"scans": scans}), RANO_2).calls[-1]
+    assert [part.progression_scan for part in call.parts] == ["s1", "s2"]
+    assert (call.progression_scan, call.confirmed) == ("s1", True)
+
+
 def test_mixed_tumours_that_are_not_evaluable_or_wait():
     assert compartments(RANO_2, (1000, None), (1000, 1300)).category == "PD"
     unknown = compartments(RANO_2, (1000, None), (1000, 1000))

@@ -77,6 +77,7 @@ CASES = {
     "near both": compare((620, 0.15), (520, 0.2), (1250, 0.1)),
     "nadir is baseline": compare((480, 0.2), (400, 0.2), (400, 0.2), nadir_scan=0),
     "nadir is baseline, response": compare((210, 0.3), (400, 0.3), (400, 0.3), nadir_scan=0),
+    "nadir is baseline, poorly measured": compare((400, 0.6), (400, 0.6), (400, 0.6), nadir_scan=0),
     "now alone varies": compare((245, 0.1), (200, 0), (480, 0)),
     "references alone vary": compare((245, 0), (200, 0.1), (500, 0.1)),
     "now is steady, both near": compare((250, 0.001), (205, 0.3), (490, 0.3)),

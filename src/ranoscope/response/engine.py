@@ -43,7 +43,7 @@ def evaluate_all(timeline: Timeline, measure: Measure = Measure.AREA) -> tuple[E
 def _calls(timeline: Timeline, series: Series, criteria: Criteria, measure: Measure) -> Iterator[Call]:
     """Calls of one series in order of time; what follows a progression is flagged, or not rated."""
     parts = [_judge(timeline, series, criteria, measure, part) for part in series.compartments]
-    progressed = False
+    ids, progressed = [scan.id for scan in series.scans], False
     for place, (scan, stage) in enumerate(zip(series.scans, series.stages, strict=True)):
         judged = [part[place] for part in parts if place in part]
         notes = series.notes if stage in (Stage.BASELINE, Stage.ASSESSED) else ()
@@ -51,7 +51,7 @@ def _calls(timeline: Timeline, series: Series, criteria: Criteria, measure: Meas
         if judged and progressed and not criteria.rate_after_progression:
             call = call.model_copy(update={"flags": (*notes, Flag.AFTER_PROGRESSION)})
         elif judged:
-            call, _ = judged[0] if len(judged) == 1 else combine(criteria, (judged[0], judged[1]))
+            call, _ = judged[0] if len(judged) == 1 else combine(criteria, (judged[0], judged[1]), ids)
             after = (Flag.AFTER_PROGRESSION,) if progressed else ()
             progressed |= call.category is Category.PD
             call = call.model_copy(update={"flags": (*notes, *call.flags, *after)})

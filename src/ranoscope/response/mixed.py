@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 from ranoscope.response.calls import Call, Category
@@ -11,8 +12,14 @@ Judged = tuple[Call, frozenset[Category]]
 """A call, and every category that it may be once the unknown facts are known."""
 
 
-def combine(criteria: Criteria, judged: tuple[Judged, Judged]) -> Judged:
-    """The call of the tumour, and every category that it may be; ``judged``: enhancing, then non-enhancing disease."""
+def combine(criteria: Criteria, judged: tuple[Judged, Judged], scans: Sequence[str]) -> Judged:
+    """The call of the tumour, and every category that it may be.
+
+    Args:
+        criteria: for the table.
+        judged: enhancing, then non-enhancing disease at one scan.
+        scans: ids of the series' scans in order of time; progression is dated to the earlier compartment's.
+    """
     (enhancing, _), (other, _) = judged
     calls = (enhancing, other)
     category = overall(criteria, (enhancing.category, other.category))
@@ -20,7 +27,7 @@ def combine(criteria: Criteria, judged: tuple[Judged, Judged]) -> Judged:
     preliminary = None if rating is category or category is Category.NE else rating
     shows = frozenset(overall(criteria, pair) for pair in product(*(shown for _, shown in judged)))
     decides = [call for call in calls if call.category is category]
-    dated = [call for call in decides if call.progression_scan is not None]
+    dated = [call.progression_scan for call in decides if call.progression_scan is not None]
     words = f"Enhancing disease {enhancing.category}, non-enhancing disease {other.category}: {category}."
     call = enhancing.model_copy(
         update={
@@ -34,9 +41,7 @@ def combine(criteria: Criteria, judged: tuple[Judged, Judged]) -> Judged:
             "reasons": tuple(dict.fromkeys(reason for one in calls for reason in one.reasons)),
             "flags": tuple(dict.fromkeys(flag for one in calls for flag in one.flags)),
             "nadir": enhancing.nadir if enhancing.nadir == other.nadir else None,
-            "progression_scan": dated[0].progression_scan
-            if len({one.progression_scan for one in dated}) == 1
-            else None,
+            "progression_scan": min(dated, key=scans.index, default=None),
             "size": None,
             "parts": calls,
         }
