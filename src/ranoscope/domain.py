@@ -74,14 +74,24 @@ class Tissue(IntEnum):
 
 
 class Segmenter(StrEnum):
-    """The two automatic segmentation tools whose masks LUMIERE ships."""
+    """Whose labels a mask carries: the two tools whose masks LUMIERE ships, or a year of the BraTS challenge.
+
+    A year holds until the next one listed; ``BraTS-2024`` is the post-treatment task, with a resection cavity.
+    """
 
     DEEPBRATUMIA = "DeepBraTumIA"
     HD_GLIO_AUTO = "HD-GLIO-AUTO"
+    BRATS_2012 = "BraTS-2012"
+    BRATS_2017 = "BraTS-2017"
+    BRATS_2023 = "BraTS-2023"
+    BRATS_2024 = "BraTS-2024"
 
 
-# Source: LUMIERE read-me and label/JSON agreement in 599 of 599 visits. "1" is enhancing in one tool and non-enhancing
-# in the other, so masks are always translated through this table and never compared with a bare number.
+LUMIERE_SEGMENTERS = (Segmenter.DEEPBRATUMIA, Segmenter.HD_GLIO_AUTO)
+
+# Source of the first two: LUMIERE read-me and label/JSON agreement in 599 of 599 visits; of the others: the challenge's
+# own label lists. "1" is enhancing in one tool and necrosis or non-enhancing in the others, and enhancing is 1, 2, 3 or
+# 4, so masks are always translated through this table and never compared with a bare number.
 LABELS: dict[Segmenter, dict[int, Tissue]] = {
     Segmenter.DEEPBRATUMIA: {
         0: Tissue.BACKGROUND,
@@ -90,6 +100,34 @@ LABELS: dict[Segmenter, dict[int, Tissue]] = {
         3: Tissue.EDEMA,
     },
     Segmenter.HD_GLIO_AUTO: {0: Tissue.BACKGROUND, 1: Tissue.NONENHANCING_T2, 2: Tissue.ENHANCING},
+    # Necrosis and non-enhancing tumour apart; from 2017 on together as 1, and 3 is not used.
+    Segmenter.BRATS_2012: {
+        0: Tissue.BACKGROUND,
+        1: Tissue.NECROSIS_NONENHANCING,
+        2: Tissue.EDEMA,
+        3: Tissue.NECROSIS_NONENHANCING,
+        4: Tissue.ENHANCING,
+    },
+    Segmenter.BRATS_2017: {
+        0: Tissue.BACKGROUND,
+        1: Tissue.NECROSIS_NONENHANCING,
+        2: Tissue.EDEMA,
+        4: Tissue.ENHANCING,
+    },
+    Segmenter.BRATS_2023: {
+        0: Tissue.BACKGROUND,
+        1: Tissue.NECROSIS_NONENHANCING,
+        2: Tissue.EDEMA,
+        3: Tissue.ENHANCING,
+    },
+    # 4 is the resection cavity: no tumour, and the criteria do not measure it.
+    Segmenter.BRATS_2024: {
+        0: Tissue.BACKGROUND,
+        1: Tissue.NECROSIS_NONENHANCING,
+        2: Tissue.EDEMA,
+        3: Tissue.ENHANCING,
+        4: Tissue.BACKGROUND,
+    },
 }
 
 _WEEK = re.compile(r"^week-(\d{3})(?:-(\d+))?$")
