@@ -74,25 +74,30 @@ class Tissue(IntEnum):
 
 
 class Segmenter(StrEnum):
-    """Whose labels a mask carries: the two tools whose masks LUMIERE ships, or a year of the BraTS challenge.
-
-    A year holds until the next one listed; ``BraTS-2024`` is the post-treatment task, with a resection cavity.
-    """
+    """The two automatic segmentation tools whose masks LUMIERE ships."""
 
     DEEPBRATUMIA = "DeepBraTumIA"
     HD_GLIO_AUTO = "HD-GLIO-AUTO"
-    BRATS_2012 = "BraTS-2012"
-    BRATS_2017 = "BraTS-2017"
-    BRATS_2023 = "BraTS-2023"
-    BRATS_2024 = "BraTS-2024"
 
 
-LUMIERE_SEGMENTERS = (Segmenter.DEEPBRATUMIA, Segmenter.HD_GLIO_AUTO)
+class BratsYear(StrEnum):
+    """Labels of the BraTS challenge; a year's hold until the next one listed.
+
+    ``BraTS-2024`` is its post-treatment task, with a resection cavity.
+    """
+
+    Y2012 = "BraTS-2012"
+    Y2017 = "BraTS-2017"
+    Y2023 = "BraTS-2023"
+    Y2024 = "BraTS-2024"
+
+
+LabelConvention = Segmenter | BratsYear
 
 # Source of the first two: LUMIERE read-me and label/JSON agreement in 599 of 599 visits; of the others: the challenge's
 # own label lists. "1" is enhancing in one tool and necrosis or non-enhancing in the others, and enhancing is 1, 2, 3 or
 # 4, so masks are always translated through this table and never compared with a bare number.
-LABELS: dict[Segmenter, dict[int, Tissue]] = {
+LABELS: dict[LabelConvention, dict[int, Tissue]] = {
     Segmenter.DEEPBRATUMIA: {
         0: Tissue.BACKGROUND,
         1: Tissue.ENHANCING,
@@ -101,27 +106,27 @@ LABELS: dict[Segmenter, dict[int, Tissue]] = {
     },
     Segmenter.HD_GLIO_AUTO: {0: Tissue.BACKGROUND, 1: Tissue.NONENHANCING_T2, 2: Tissue.ENHANCING},
     # Necrosis and non-enhancing tumour apart; from 2017 on together as 1, and 3 is not used.
-    Segmenter.BRATS_2012: {
+    BratsYear.Y2012: {
         0: Tissue.BACKGROUND,
         1: Tissue.NECROSIS_NONENHANCING,
         2: Tissue.EDEMA,
         3: Tissue.NECROSIS_NONENHANCING,
         4: Tissue.ENHANCING,
     },
-    Segmenter.BRATS_2017: {
+    BratsYear.Y2017: {
         0: Tissue.BACKGROUND,
         1: Tissue.NECROSIS_NONENHANCING,
         2: Tissue.EDEMA,
         4: Tissue.ENHANCING,
     },
-    Segmenter.BRATS_2023: {
+    BratsYear.Y2023: {
         0: Tissue.BACKGROUND,
         1: Tissue.NECROSIS_NONENHANCING,
         2: Tissue.EDEMA,
         3: Tissue.ENHANCING,
     },
     # 4 is the resection cavity: no tumour, and the criteria do not measure it.
-    Segmenter.BRATS_2024: {
+    BratsYear.Y2024: {
         0: Tissue.BACKGROUND,
         1: Tissue.NECROSIS_NONENHANCING,
         2: Tissue.EDEMA,

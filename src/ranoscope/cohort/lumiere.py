@@ -11,9 +11,7 @@ from pathlib import Path
 from ranoscope import provenance
 from ranoscope.cohort import layout
 from ranoscope.cohort.tables import Column, Line, bad_values, find_table, read_lines
-from ranoscope.domain import (
-    LUMIERE_SEGMENTERS, SEQUENCES, Rating, Response, Segmenter, Sequence, StudyKey, Visit, VisitState,
-)  # fmt: skip
+from ranoscope.domain import SEQUENCES, Rating, Response, Segmenter, Sequence, StudyKey, Visit, VisitState
 from ranoscope.errors import TableError, problem
 
 UNKNOWN = "unknown"
@@ -28,7 +26,7 @@ _RATINGS = (
     Column("rating", ("Rating (according to RANO)", "RANO"), prefix="Rating ("),
     Column("rationale", ("Rating rationale", "RatingRationale"), prefix="Rating rationale"),
 )
-_COMPLETENESS = (_PATIENT, _WEEK, *(Column(name, (name,)) for name in (*SEQUENCES, *LUMIERE_SEGMENTERS)))
+_COMPLETENESS = (_PATIENT, _WEEK, *(Column(name, (name,)) for name in (*SEQUENCES, *Segmenter)))
 _DEMOGRAPHICS = (
     _PATIENT,
     Column("survival_weeks", ("Survival time (weeks)",), prefix="Survival"),
@@ -171,14 +169,14 @@ def _read_ratings(path: Path, rejected: list[str]) -> list[RatingRow]:
 def _read_completeness(path: Path, rejected: list[str]) -> dict[StudyKey, Marks]:
     lines = read_lines(path, _COMPLETENESS)
     _require_patients(path, lines)
-    _require_crosses(path, lines, (*SEQUENCES, *LUMIERE_SEGMENTERS))
+    _require_crosses(path, lines, (*SEQUENCES, *Segmenter))
     marks = {}
     for line in lines:
         visit = _visit(path, line, rejected)
         if visit is not None:
             marks[StudyKey(line.cells["patient"], visit)] = Marks(
                 frozenset(sequence for sequence in SEQUENCES if _crossed(line.cells[sequence])),
-                frozenset(tool for tool in LUMIERE_SEGMENTERS if _crossed(line.cells[tool])),
+                frozenset(tool for tool in Segmenter if _crossed(line.cells[tool])),
             )
     return marks
 
