@@ -197,7 +197,7 @@ def test_letters_never_cover_each_other():
                        st.sampled_from(SURGERY)), min_size=1, max_size=6),
     st.sampled_from(CRITERIA), st.none() | st.integers(-300, 300),
 )  # fmt: skip
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_any_timeline_can_be_drawn(drawn_scans, criteria, radiotherapy):
     day, scans = 0, []
     for place, (size, step, surgery) in enumerate(drawn_scans):
