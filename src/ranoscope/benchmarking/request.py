@@ -1,0 +1,25 @@
+"""What is asked of a benchmark. Light: the command line imports it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Request:
+    """A grid of recipes on a cohort.
+
+    ``recipes``: a folder, or the name of one that came with ranoscope. ``changes``: settings laid over every recipe.
+    ``seeds``: sets of folds. ``images``: where the images are now, if they have moved. ``workers``: cells side by side,
+    None for one or one per GPU. ``address``: of a Ray cluster; None for this machine.
+    """
+
+    recipes: str
+    cohort_run: Path
+    out: Path
+    seeds: int = 3
+    changes: tuple[str, ...] = ()
+    images: Path | None = None
+    workers: int | None = None
+    address: str | None = None

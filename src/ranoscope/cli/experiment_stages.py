@@ -1,0 +1,57 @@
+"""What each command of ``experiments`` does: call one room, show its progress, print what it found and where it is."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+
+from ranoscope.benchmarking.request import Request
+from ranoscope.cli.terminal import OUT, progress_bar, say, warn
+
+_GIB = 1024**3
+_HOUR_S = 3600.0
+
+
+def run_benchmark(request: Request) -> bool:
+    """Train and score the grid and print where the arms stand; False when cells are not finished."""
+    from ranoscope.benchmarking.grid import run_benchmark as run_grid
+    from ranoscope.benchmarking.outputs import PAGE
+    from ranoscope.benchmarking.tables import render_benchmark
+
+    with progress_bar("benchmark") as told:
+        content = run_grid(request, told)
+    OUT.print(render_benchmark(content))
+    warn(list(dict.fromkeys(f"{cell['arm']}: {cell['message']}" for cell in content["failures"])))
+    cells = content["cells"]
+    say(f"Benchmark: {request.out / PAGE} ({cells['finished']} of {cells['total']} cells finished)")
+    return bool(cells["finished"] == cells["total"])
+
+
+def run_dry_run(request: Request) -> None:
+    """Print the grid with estimated memory and time; nothing is written."""
+    from ranoscope.benchmarking.arms import find_arms, group_arms
+    from ranoscope.benchmarking.estimate import estimate_grid
+    from ranoscope.cohort.files import read_cases
+
+    cases = len(read_cases(request.cohort_run))
+    groups = [training.arms for training in group_arms(find_arms(request.recipes, request.changes, request.seeds))]
+    with progress_bar("estimate") as told:
+        costs = estimate_grid(groups, cases, told)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for heading in ("Arm", "Parameters", "Cells", "Memory, GiB", "Hours a cell"):
+        table.add_column(heading, justify="left" if heading == "Arm" else "right")
+    for cost in costs:
+        table.add_row(
+            "\n= ".join(cost.arms),
+            f"{cost.parameters / 1e6:.1f} M",
+            str(cost.cells),
+            f"{cost.memory_bytes / _GIB:.2f}",
+            f"{cost.seconds / _HOUR_S:.3g}",
+        )
+    OUT.print(table)
+    hours = sum(cost.cells * cost.seconds for cost in costs) / _HOUR_S
+    most = max(cost.memory_bytes for cost in costs) / _GIB
+    say(
+        f"{sum(cost.cells for cost in costs)} cells on {cases} cases: at most {hours:.3g} hours one after another on "
+        f"this machine (early stopping aside, images in memory), {most:.2f} GiB for the largest. Nothing was trained."
+    )

@@ -1,0 +1,51 @@
+"""Commands that train many networks: the benchmark over a folder of recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ranoscope.benchmarking.request import Request
+from ranoscope.cli import experiment_stages as stages
+from ranoscope.cli.app import EXPERIMENTS, OutOption, app
+from ranoscope.cli.terminal import OUT
+from ranoscope.domain import RESEARCH_USE_ONLY
+
+# Exit code of a benchmark some of whose cells failed: everything else is done, and the same command tries them again.
+_UNFINISHED_CODE = 4
+
+
+@app.command(rich_help_panel=EXPERIMENTS)
+def benchmark(
+    recipes: Annotated[
+        str, typer.Argument(metavar="RECIPES", help="A folder of recipes, or the name of one shipped here: paper.")
+    ],
+    cohort_run: Annotated[Path, typer.Option("--cohort", metavar="RUN", help="Folder that `ranoscope cohort` wrote.")],
+    out: OutOption,
+    seeds: Annotated[int, typer.Option(min=1, help="How often the folds are dealt anew.")] = 3,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of every recipe; repeatable."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="LUMIERE", help="Where the images are now, if they have moved.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the grid with estimated memory and time; train nothing.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Cells side by side; one, or as many as there are GPUs, if not given.")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Spread cells over a Ray cluster: auto, host:port, ray://…")
+    ] = None,
+) -> None:
+    """Train and score every recipe of a folder; RUN/benchmark.html. Resumes; exit code 4 if cells failed."""
+    request = Request(recipes, cohort_run, out, seeds, tuple(changes or ()), images, workers, ray)
+    if dry_run:
+        stages.run_dry_run(request)
+    elif not stages.run_benchmark(request):
+        raise typer.Exit(_UNFINISHED_CODE)
+    OUT.print(f"[dim]{RESEARCH_USE_ONLY}[/]")
