@@ -89,6 +89,13 @@ def test_progression_that_was_not_confirmed_becomes_the_reference():
     assert words(calls(kept, *scans)) == "- SD SD~PD SD SD~PD SD"
 
 
+def test_progression_that_was_not_of_size_leaves_the_reference():
+    worse = {"non_measurable": "worse"}
+    found = calls(MRANO, 1000, 500, (70, 600, worse), 600, 700)
+    assert words(found) == "- SD~PR SD~PD SD SD~PD"
+    assert found[-1].nadir == "s1"
+
+
 def test_after_the_new_reference_a_smaller_scan_is_the_nadir_again():
     found = calls(MRANO, 900, 600, 760, 700, 875)
     assert (words(found), found[-1].nadir) == ("- SD SD~PD SD SD~PD", "s3")

@@ -145,6 +145,16 @@ def test_doses_in_milligrams_are_compared_with_the_reference_scans(doses, sizes,
     assert last(RANO_HGG, *sizes, facts=facts).rule == f"rano-hgg/{row}"
 
 
+def test_a_dose_in_milligrams_beside_a_baseline_stated_as_none():
+    facts = [{"steroids": "none"}, {"steroids": "none"}, {"steroids": None, "steroid_mg_per_day": 4}]
+    assert last(RANO_HGG, 600, 300, 300, facts=facts).rule == "rano-hgg/14"
+
+
+def test_a_new_lesion_that_is_no_progression_is_tumour_left():
+    small = [{"steroids": "none", "new_lesion": "non-measurable"}] * 2
+    assert last(RANO_2, 600, 0, 0, facts=small).category == "PR"
+
+
 UNKNOWN = dict.fromkeys(KNOWN)
 COMMON = {"new lesion", "non-measurable disease", "clinical state"}
 LISTS = {
