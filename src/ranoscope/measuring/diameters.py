@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ranoscope.measuring.outline import Points, outline
 
-# Candidate chords whose course through the voxels is looked at together.
-_TOGETHER = 64
+# Candidate chords whose course through the voxels is looked at together: most often the very first runs inside.
+_FEW, _MANY = 4, 128
 # Perpendiculars are laid this share of the longest diameter beside each vertex, where no line meets a vertex.
 BESIDE = 1e-7
 
@@ -87,20 +87,32 @@ def outside_share(filled: NDArray[np.bool_], starts: Points, ends: Points) -> ND
 def _longest(
     filled: NDArray[np.bool_], vertices: Points, spacing: NDArray[np.float64], outside: float
 ) -> tuple[Points, Points]:
+    scaled = vertices * spacing
     first, second = np.triu_indices(len(vertices), 1)
-    lengths = (((vertices[first] - vertices[second]) * spacing) ** 2).sum(axis=1)
-    # Most shapes are measured by one of their longest pairs: the others are put in order only if it is needed.
-    reach = min(4 * _TOGETHER, len(lengths))
-    head = np.argpartition(-lengths, reach - 1)[:reach]
-    for chosen in (head, np.arange(len(lengths))):
-        order = chosen[np.lexsort((second[chosen], first[chosen], -lengths[chosen]))]
-        for begin in range(0, len(order), _TOGETHER):
-            batch = order[begin : begin + _TOGETHER]
-            fits = outside_share(filled, vertices[first[batch]], vertices[second[batch]]) <= outside
-            if fits.any():
-                pair = batch[int(fits.argmax())]
-                return vertices[first[pair]], vertices[second[pair]]
+    lengths = ((scaled[first] - scaled[second]) ** 2).sum(axis=1)
+    begin, size = 0, _FEW
+    order = _longest_first(lengths, first, second, _FEW + _MANY)
+    while begin < len(lengths):
+        if begin + size > len(order):
+            order = _longest_first(lengths, first, second, len(lengths))
+        batch = order[begin : begin + size]
+        fits = outside_share(filled, vertices[first[batch]], vertices[second[batch]]) <= outside
+        if fits.any():
+            pair = batch[int(fits.argmax())]
+            return vertices[first[pair]], vertices[second[pair]]
+        begin, size = begin + size, _MANY
     return vertices[first[order[0]]], vertices[second[order[0]]]
+
+
+def _longest_first(
+    lengths: NDArray[np.float64], first: NDArray[np.intp], second: NDArray[np.intp], wanted: int
+) -> NDArray[np.intp]:
+    """Places of the ``wanted`` longest pairs in order; of equally long ones the first vertices."""
+    chosen = np.arange(len(lengths))
+    if wanted < len(lengths):
+        chosen = np.argpartition(-lengths, wanted - 1)[:wanted]
+    ordered: NDArray[np.intp] = chosen[np.lexsort((second[chosen], first[chosen], -lengths[chosen]))]
+    return ordered
 
 
 def _perpendicular(vertices_mm: Points, start_mm: Points, end_mm: Points) -> Points:
@@ -125,17 +137,28 @@ def _perpendicular(vertices_mm: Points, start_mm: Points, end_mm: Points) -> Poi
 def _crossing_interval(
     lines: NDArray[np.float64], place: NDArray[np.float64], height: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """For each line across the diameter, the stretch of it inside the outline that holds the diameter, else (0, 0)."""
+    """For each line across the diameter, the stretch of it inside the outline that holds the diameter, else (0, 0).
+
+    A diameter may run along the outline itself: the stretches just below and just above it count, the longer one wins.
+    """
     ahead, tall = np.roll(place, -1), np.roll(height, -1)
     cut = (place[None] < lines[:, None]) != (ahead[None] < lines[:, None])
     rise = (tall - height) / np.where(ahead == place, 1.0, ahead - place)
     heights = np.where(cut, height[None] + (lines[:, None] - place[None]) * rise[None], np.inf)
     heights.sort(axis=1)
-    above = (heights <= 0).sum(axis=1)  # crossings at or below the diameter; an odd number: it is inside
-    rows = np.arange(len(lines))
-    inside = (above % 2 == 1) & (above < heights.shape[1])
-    low = np.where(inside, heights[rows, np.maximum(above - 1, 0)], 0.0)
-    high = np.where(inside, heights[rows, np.minimum(above, heights.shape[1] - 1)], 0.0)
+    below, above = (_around(heights, beside) for beside in (-BESIDE, BESIDE))
+    longer = (above[1] - above[0] >= below[1] - below[0])[:, None]
+    low, high = np.where(longer, np.stack(above, axis=1), np.stack(below, axis=1)).T
+    return low, high
+
+
+def _around(heights: NDArray[np.float64], level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The stretch between crossings (line, crossing, in order) that holds ``level``; (0, 0) where that is outside."""
+    under = (heights <= level).sum(axis=1)  # an odd number of crossings under a place: it is inside
+    rows = np.arange(len(heights))
+    inside = (under % 2 == 1) & (under < heights.shape[1])
+    low = np.where(inside, heights[rows, np.maximum(under - 1, 0)], 0.0)
+    high = np.where(inside, heights[rows, np.minimum(under, heights.shape[1] - 1)], 0.0)
     return low, high
 
 

@@ -43,6 +43,17 @@ def extent(parts: Iterable[Lesion]) -> tuple[float, float] | None:
     return longest, product
 
 
+def least_diameter_mm(part: Part, slice_thickness_mm: float | None) -> float:
+    """What both diameters of a measurable lesion reach: ``minimum_mm``, or twice the thickness of thick slices.
+
+    0 where the criteria do not ask. A thickness that is not known is taken as thin.
+    """
+    if part.minimum_mm is None:
+        return 0.0
+    thick = part.thick_slices_mm is not None and (slice_thickness_mm or 0.0) > part.thick_slices_mm
+    return max(part.minimum_mm, _SLICES_A_DIAMETER * (slice_thickness_mm or 0.0)) if thick else part.minimum_mm
+
+
 def measurable(lesion: Lesion, part: Part) -> bool:
     """Whether a lesion can be measured reproducibly.
 
@@ -55,9 +66,7 @@ def measurable(lesion: Lesion, part: Part) -> bool:
         return lesion.measurable
     if lesion.role is Role.TARGET or part.minimum_mm is None:
         return True
-    least, thickness = part.minimum_mm, lesion.slice_thickness_mm
-    if thickness is not None and part.thick_slices_mm is not None and thickness > part.thick_slices_mm:
-        least = max(least, _SLICES_A_DIAMETER * thickness)
+    least = least_diameter_mm(part, lesion.slice_thickness_mm)
     if lesion.slices is not None and lesion.slices < part.minimum_slices:
         return False
     known = [one for one in (lesion.longest_mm, lesion.perpendicular_mm) if one is not None]
