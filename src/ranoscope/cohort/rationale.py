@@ -1,6 +1,6 @@
 """The expert's free-text rationale → lesion sizes and named reasons: the spellings of LUMIERE's text column live here.
 
-Sizes are written in many ways (``13mm x 26mm``, ``10 x 16 mm``, ``18 mmx 25mm``, ``15mm x 29m``); whatever looks like a
+Sizes are written in many ways (``13mm x 26mm``, ``9 x 17 mm``, ``19 mmx 24mm``, ``12mm x 28m``); whatever looks like a
 size and cannot be read without guessing is kept as unread text, so that nothing disappears silently.
 """
 
@@ -94,7 +94,7 @@ def read_rationale(text: str) -> Rationale:
 
 
 _NUMBER = r"\d+(?:[.,]\d+)?"
-# "29m" is a slip for 29mm; "3 months" is none.
+# "28m" is a slip for 28mm; "3 months" is none.
 _UNIT = r"(?:\s*(?:mm|cm|m)(?![a-wyz]))?"
 _LENGTH = rf"{_NUMBER}{_UNIT}"
 # A length with a unit, or lengths joined by "x" (a product) or a dash (a range).
@@ -182,7 +182,7 @@ def _read_size(found: re.Match[str]) -> StatedSize | None:
         notes.append("m read as mm")
     if not any(units):
         notes.append("no unit, read as mm")
-    # "10 x 16 mm": the unit of the pair stands once.
+    # "9 x 17 mm": the unit of the pair stands once.
     shared = "cm" if "cm" in units else "mm"
     millimetres = [value * (10 if (unit or shared) == "cm" else 1) for value, unit in lengths]
     perpendicular = min(millimetres) if len(millimetres) == 2 else None
@@ -211,7 +211,7 @@ def _trend_word(text: str) -> Trend:
 
 
 def _deal_by_counts(headings: list[_Heading]) -> None:
-    """ "Target L.: 1, Non-Target L.: 1, 19mm x 20mm": counts first, sizes behind; they belong to the targets first."""
+    """ "Target L.: 1, Non-Target L.: 1, 18mm x 21mm": counts first, sizes behind; they belong to the targets first."""
     for place, heading in enumerate(headings):
         if heading.role is not LesionRole.NON_TARGET or heading.count is None:
             continue

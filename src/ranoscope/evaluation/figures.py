@@ -21,8 +21,8 @@ _MODEL = "#1b4f8f"
 _MODELS = (_MODEL, "#3f88d1", "#0b6e7f")
 _MODEL_MARKERS = "oph"
 # Okabe and Ito's colours tell apart under every common colour vision; markers tell apart in print.
-_RIVALS = ("#7f7f7f", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-_MARKERS = "sD^vPX"
+_RIVALS = ("#7f7f7f", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
+_MARKERS = "sD^vPX*"
 _GRID = "#dddddd"
 _WARNING = "#b3261e"
 _LETTERS_PER_INCH = 14
