@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ranoscope.config import TrainingSettings
-from ranoscope.learning.fitting import quiet
+from ranoscope.learning.training import quiet
 from ranoscope.learning.losses import class_weights
 from ranoscope.learning.module import ResponseModule
 

@@ -32,7 +32,7 @@ from ranoscope.learning.memory import naming_memory
 from ranoscope.learning.networks import require_fitting_grid
 from ranoscope.learning.studies import Progress, prepare_store
 
-__all__ = ["Cell", "Experiment", "collect_calls", "cross_validate", "prepare_experiment", "run_cell"]
+__all__ = ["Cell", "Experiment", "alone", "collect_calls", "cross_validate", "prepare_experiment", "run_cell"]
 
 _COMMAND = "ranoscope crossval"
 
@@ -69,7 +69,7 @@ def cross_validate(
         RunError: ``out`` holds folds or checkpoints of another cohort, recipe or protocol, another process writes to
             it, or a cell ended as ``run_cell`` says.
     """
-    with _alone(out):
+    with alone(out):
         experiment = prepare_experiment(recipe, cohort_run, out, progress, images)
         epochs, cells = recipe.training.epochs, experiment.cells
         for place, cell in enumerate(cells):
@@ -91,7 +91,7 @@ def prepare_experiment(
     """Bring studies, folds and settings into place; nothing is trained. Arguments and errors: ``cross_validate``."""
     require_fitting_grid(recipe)
     cases, left_out = choose_cases(recipe, cohort_run, read_cases(cohort_run), images)
-    with _alone(out):
+    with alone(out):
         # Whatever speaks against this folder is said before hours go into the store.
         require_own_cohort(cohort_run, out, left_out)
         folds = _draw_own_folds(recipe, cases, out)
@@ -118,7 +118,7 @@ def run_cell(experiment: Experiment, cell: Cell, told: Told) -> None:
         StorageError: the disk is full; the last whole epoch can be resumed.
     """
     recipe, material = experiment.recipe, experiment.material
-    with _alone(cell.folder):
+    with alone(cell.folder):
         if not cell.is_finished:
             restart = cell.folder / f"restart-{cell.key}"
             with naming_memory(recipe, f"seed {cell.seed}, fold {cell.fold + 1}, {cell.folder}"):
@@ -142,7 +142,7 @@ def collect_calls(experiment: Experiment) -> pd.DataFrame:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder; the first process of a multi-GPU run does so for all of them."""
     if getattr(rank_zero_only, "rank", 0):
         yield

@@ -73,26 +73,33 @@ class Material:
     patients: pd.DataFrame
 
 
-class CaseDataset(Dataset[Sample]):
-    """Pairs (``case_tensor``), facts (``fact_tensor``) and class indices; augmented when ``seed`` is given.
+class SampleDataset(Dataset[Sample]):
+    """Samples with a class each, drawn anew every epoch when ``seed`` is given.
 
-    A sample's augmentation depends on seed, epoch and index alone, so that a resumed training sees what an
+    What is random of a sample depends on seed, epoch and index alone, so that a resumed training sees what an
     uninterrupted one would have seen. The epoch lives in shared memory: loader processes follow it.
     """
+
+    def __init__(self, classes: list[int], seed: int | None) -> None:
+        self.classes = classes
+        self.seed = seed
+        self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+class CaseDataset(SampleDataset):
+    """Pairs (``case_tensor``), facts (``fact_tensor``) and class indices; augmented when ``seed`` is given."""
 
     def __init__(
         self, material: Material, cases: list[Case], recipe: Recipe, scale: FactScale, seed: int | None = None
     ) -> None:
+        super().__init__([class_of(case.response, recipe.target) for case in cases], seed)
         self.store = material.store
         self.cases = cases
         self.recipe = recipe
-        self.seed = seed
         self.facts = fact_rows(cases, material.patients, material.store, recipe, scale)
-        self.classes = [class_of(case.response, recipe.target) for case in cases]
-        self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
-
-    def __len__(self) -> int:
-        return len(self.cases)
 
     def __getitem__(self, index: int) -> Sample:
         if self.seed is None:
@@ -107,13 +114,13 @@ class CaseDataset(Dataset[Sample]):
         return apply(studies, recipe.sequences, change), facts, self.classes[index]
 
 
-def loader(dataset: CaseDataset, recipe: Recipe, processes: int = 1) -> DataLoader[Sample]:
-    """Batches in random order for an augmented data set, in the data set's order otherwise.
+def loader(dataset: SampleDataset, recipe: Recipe, processes: int = 1) -> DataLoader[Sample]:
+    """Batches in random order for a data set with a seed, in the data set's order otherwise.
 
     In training an incomplete last batch of one sample is dropped: batch norm cannot learn from it.
 
     Args:
-        dataset: training, inner or test cases.
+        dataset: of training, inner or test samples.
         recipe: batch size, sampling and loader processes.
         processes: how many share an epoch's samples in a multi-GPU training.
     """

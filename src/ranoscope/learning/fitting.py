@@ -7,36 +7,26 @@ epoch alone. GPUs may differ in the last digits.
 
 from __future__ import annotations
 
-import logging
-import pickle
-import shutil
-import signal
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
 from ranoscope.config import Recipe, Target
 from ranoscope.domain import Case
-from ranoscope.learning.checkpoints import AtomicCheckpointIO, load_weights
 from ranoscope.learning.data import CaseDataset, Material, loader, uses_cuda
-from ranoscope.learning.diary import Diary, History, best_epoch, best_weights
+from ranoscope.learning.diary import Diary, History, best_epoch
 from ranoscope.learning.facts import FactScale
 from ranoscope.learning.losses import class_weights
 from ranoscope.learning.module import ResponseModule, answer
 from ranoscope.learning.networks import PairNetwork, build_network
 from ranoscope.learning.plateau import Plateau, Told
 from ranoscope.learning.targets import class_count, class_names, class_of
+from ranoscope.learning.training import Batches, train
 
-__all__ = ["FittedFold", "Sides", "Told", "absent_classes", "fit_fold", "make_trainer", "probabilities", "quiet"]
-
-_LAST = "last.ckpt"
+__all__ = ["FittedFold", "Sides", "Told", "absent_classes", "fit_fold", "probabilities"]
 
 
 @dataclass(frozen=True)
@@ -95,21 +85,13 @@ def fit_fold(recipe: Recipe, material: Material, sides: Sides, folder: Path, see
         module.network.compile()
     diary = Diary(dataset.epoch, seed, folder)
     plateau = Plateau(diary, recipe.training, told)
-    # Lightning runs checkpoint callbacks last: the restart file never knows an epoch whose best weights are not there.
-    last = ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-    trainer = make_trainer(recipe, [diary, plateau, last], folder)
-    with quiet(), _passing_on_ctrl_c():
-        trainer.fit(
-            module,
-            loader(dataset, recipe, trainer.world_size),
-            loader(CaseDataset(material, sides.inner, recipe, scale), recipe),
-            ckpt_path=_restart_file(folder, told),
-            weights_only=True,
-        )
-    trainer.strategy.barrier()
-    network, history = module.network.cpu(), diary.history
-    load_weights(best_weights(folder, history), network)
-    return FittedFold(network.eval(), best_epoch(history), history, scale, plateau.course.drops, remarks)
+
+    def loaders(processes: int) -> tuple[Batches, Batches]:
+        inner = CaseDataset(material, sides.inner, recipe, scale)
+        return loader(dataset, recipe, processes), loader(inner, recipe)
+
+    network, history = train(module, recipe, diary, plateau, loaders), diary.history
+    return FittedFold(network, best_epoch(history), history, scale, plateau.course.drops, remarks)
 
 
 def absent_classes(sides: Sides, target: Target) -> tuple[str, ...]:
@@ -126,45 +108,6 @@ def absent_classes(sides: Sides, target: Target) -> tuple[str, ...]:
     )
 
 
-def _restart_file(folder: Path, told: Told) -> str | None:
-    """The restart file, if there is one and it is whole; damaged ones are removed and the fold starts afresh."""
-    path = folder / _LAST
-    if not path.is_file():
-        return None
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        best = best_weights(folder, state["callbacks"][Diary.__name__]["history"])
-        if best.is_file():
-            return str(path)
-    except (EOFError, KeyError, OSError, RuntimeError, pickle.UnpicklingError):
-        pass
-    told(0, "its restart files were damaged; it starts afresh")
-    shutil.rmtree(folder)
-    return None
-
-
-def make_trainer(recipe: Recipe, callbacks: list[Callback], folder: Path) -> L.Trainer:
-    """Lightning's trainer as the recipe sets it; our own progress bar and records instead of Lightning's."""
-    settings = recipe.training
-    with quiet():
-        return L.Trainer(
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            strategy=settings.strategy,
-            precision=settings.precision,
-            max_epochs=settings.epochs,
-            callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
-            default_root_dir=folder,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            gradient_clip_val=1.0,
-            benchmark=uses_cuda(recipe),
-        )
-
-
 @torch.inference_mode()
 def probabilities(network: PairNetwork, dataset: CaseDataset, recipe: Recipe) -> Tensor:
     """Class probabilities (case, class) of an unaugmented data set, PD first, float32."""
@@ -177,27 +120,3 @@ def probabilities(network: PairNetwork, dataset: CaseDataset, recipe: Recipe) ->
         answers.append(logits.float().softmax(dim=1).cpu())
     network.cpu()
     return torch.cat(answers)
-
-
-@contextmanager
-def _passing_on_ctrl_c() -> Iterator[None]:
-    """Raise KeyboardInterrupt where Lightning, having caught it, ends the program and leaves Ctrl+C without effect."""
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as ended:
-        if isinstance(ended.__context__, KeyboardInterrupt):
-            signal.signal(signal.SIGINT, before)
-            raise KeyboardInterrupt from ended
-        raise
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence Lightning's advice about worker counts and existing folders, which ranoscope decides on its own."""
-    with warnings.catch_warnings():
-        for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", message=r".*(pin_memory|treespec).*")
-        yield

@@ -1,0 +1,128 @@
+"""Lightning as every training here uses it: quiet, atomic, and resumed where it stopped."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import shutil
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch.utils.data import DataLoader
+
+from ranoscope.config import Recipe
+from ranoscope.learning.checkpoints import AtomicCheckpointIO, load_weights
+from ranoscope.learning.data import Sample, uses_cuda
+from ranoscope.learning.diary import Diary, best_weights
+from ranoscope.learning.module import ResponseModule
+from ranoscope.learning.networks import PairNetwork
+from ranoscope.learning.plateau import Plateau, Told
+
+_LAST = "last.ckpt"
+Batches = DataLoader[Sample]
+
+
+def train(
+    module: ResponseModule,
+    recipe: Recipe,
+    diary: Diary,
+    plateau: Plateau,
+    loaders: Callable[[int], tuple[Batches, Batches]],
+) -> PairNetwork:
+    """Train to the end, from the restart file of the diary's folder if there is one.
+
+    Args:
+        module: what is trained.
+        recipe: how, and where.
+        diary: keeps losses and best weights.
+        plateau: ends the training, and tells of every epoch.
+        loaders: given the number of processes, the training batches and those that choose the epoch.
+
+    Returns:
+        The network at its best epoch, on the CPU, in evaluation mode.
+
+    Raises:
+        RunError: the loss became NaN or infinite.
+        StorageError: the disk is full; the last whole epoch can be resumed.
+    """
+    folder = diary.folder
+    # Lightning runs checkpoint callbacks last: the restart file never knows an epoch whose best weights are not there.
+    last = ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+    trainer = _make_trainer(recipe, [diary, plateau, last], folder)
+    with quiet(), _passing_on_ctrl_c():
+        training, inner = loaders(trainer.world_size)
+        restart = _restart_file(folder, plateau.told)
+        trainer.fit(module, training, inner, ckpt_path=restart, weights_only=True)
+    trainer.strategy.barrier()
+    network = module.network.cpu()
+    load_weights(best_weights(folder, diary.history), network)
+    return network.eval()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's advice about worker counts and existing folders, which ranoscope decides on its own."""
+    with warnings.catch_warnings():
+        for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message=r".*(pin_memory|treespec).*")
+        yield
+
+
+def _restart_file(folder: Path, told: Told) -> str | None:
+    """The restart file, if there is one and it is whole; damaged ones are removed and the training starts afresh."""
+    path = folder / _LAST
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        best = best_weights(folder, state["callbacks"][Diary.__name__]["history"])
+        if best.is_file():
+            return str(path)
+    except (EOFError, KeyError, OSError, RuntimeError, pickle.UnpicklingError):
+        pass
+    told(0, "its restart files were damaged; it starts afresh")
+    shutil.rmtree(folder)
+    return None
+
+
+def _make_trainer(recipe: Recipe, callbacks: list[Callback], folder: Path) -> L.Trainer:
+    """Lightning's trainer as the recipe sets it; our own progress bar and records instead of Lightning's."""
+    settings = recipe.training
+    with quiet():
+        return L.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            strategy=settings.strategy,
+            precision=settings.precision,
+            max_epochs=settings.epochs,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=folder,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            gradient_clip_val=1.0,
+            benchmark=uses_cuda(recipe),
+        )
+
+
+@contextmanager
+def _passing_on_ctrl_c() -> Iterator[None]:
+    """Raise KeyboardInterrupt where Lightning, having caught it, ends the program and leaves Ctrl+C without effect."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, before)
+            raise KeyboardInterrupt from ended
+        raise
