@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ranoscope import runs
+from ranoscope.cli import stages
 from ranoscope.cohort.files import read_cases
 from ranoscope.cohort.folds import make_folds
 from ranoscope.config import EvaluationSettings, ExplanationSettings, FoldSettings, Recipe, Target
@@ -176,3 +177,17 @@ def test_folds_as_published_that_are_there_are_taken(home, tiny, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         cross_validate(design(tiny, protocol="as-published"), run, run, silent)
     assert (run / runs.FOLDS).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words"), [("patient", "never saw them"), ("as-published", "other visits of theirs")]
+)
+def test_the_terminal_says_how_far_the_networks_were_from_what_they_called(
+    original, monkeypatch, capsys, protocol, words
+):
+    calls = pd.DataFrame({"patient": ["Patient-001"]})
+    monkeypatch.setattr(crossval, "cross_validate", lambda *_: calls)
+    stages.run_crossval("demo", [f"folds.protocol={protocol}"], original / "run", original / "run", None)
+    out = " ".join(capsys.readouterr().out.split())
+    assert words in out
+    assert ("cut by visit" in out) == (protocol == "as-published")

@@ -88,11 +88,13 @@ def run_crossval(recipe: str, changes: list[str], cohort_run: Path, out: Path, i
     from ranoscope.cohort.files import read_cases
     from ranoscope.learning.crossval import cross_validate
 
-    warn(fold_warnings(read_cases(cohort_run), settings.folds))
+    warning = settings.folds.protocol.warning
+    warn([warning] if warning else fold_warnings(read_cases(cohort_run), settings.folds))
     with progress_bar("crossval") as told:
         calls = cross_validate(settings, cohort_run, out, told, images)
+    whose = "that never saw them" if warning is None else "trained on other visits of theirs"
     patients = calls["patient"].nunique()
-    say(f"Calls: {out / runs.CALLS} ({len(calls)} calls of {patients} patients, each by a network that never saw them)")
+    say(f"Calls: {out / runs.CALLS} ({len(calls)} calls of {patients} patients, each by a network {whose})")
 
 
 def run_evaluate(run: Path) -> None:
