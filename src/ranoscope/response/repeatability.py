@@ -15,6 +15,7 @@ _SPREAD_PERCENT = (36.6, 14.8, 5.3, 2.8, 1.5)
 _PERCENTILES_APART = 2.563
 # A diameter on a grid ends within half a voxel; at 1 mm voxels that is a standard deviation of 1/sqrt(12) mm an end.
 _DIAMETER_SD_MM = math.sqrt(2 / 12)
+_TWO_SIDED_95 = 1.96
 
 
 def volume_sd(volume_mm3: float) -> float:
@@ -40,3 +41,14 @@ def product_sd(product_mm2: float) -> float:
     segmentation = 2 / 3 * volume_sd(math.pi / 6 * diameter**3)
     ends = math.sqrt(2) * _DIAMETER_SD_MM / diameter
     return math.hypot(segmentation, ends)
+
+
+def band_95(value: float, sd: float) -> tuple[float, float]:
+    """Where 95 % of repeated measurements of one value lie, on the logarithmic scale: value · exp(± 1.96 sd).
+
+    Args:
+        value: the measurement, in any unit.
+        sd: standard deviation as a fraction of it.
+    """
+    factor = math.exp(_TWO_SIDED_95 * sd)
+    return value / factor, value * factor
