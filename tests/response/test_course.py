@@ -67,6 +67,11 @@ def test_an_unknown_size_between_is_passed_over_but_may_have_broken_the_response
     assert found[-1].unknown == ("size at s2", "findings at earlier scans")
 
 
+def test_a_scan_that_is_not_evaluable_starts_no_response():
+    found = calls(RANO_HGG, (0, 800), (35, None), (49, 400), (70, 400))
+    assert words(found) == "- NE? SD~PR? SD~PR?"
+
+
 def test_an_unknown_fact_at_the_first_scan_of_a_response_makes_its_confirmation_provisional():
     found = calls(RANO_HGG, 800, (35, 400, {"steroids": None}), 400)
     assert words(found) == "- SD~PR PR?"
@@ -80,6 +85,11 @@ def test_a_repeat_that_comes_too_soon_settles_nothing():
     assert "comes too soon" in " ".join(reason.sentence for reason in found[3].reasons)
 
 
+def test_a_smaller_scan_that_comes_too_soon_does_not_move_the_date():
+    found = calls(MRANO, (0, 900), (28, 600), (56, 760), (70, 700), (90, 960))
+    assert (words(found), found[-1].progression_scan) == ("- SD SD~PD SD PD", "s2")
+
+
 def test_progression_that_was_not_confirmed_becomes_the_reference():
     scans = (900, 600, 760, 940, 949, 950)
     found = calls(MRANO, *scans)
@@ -87,6 +97,30 @@ def test_progression_that_was_not_confirmed_becomes_the_reference():
     assert [call.nadir for call in found[2:]] == ["s1", "s2", "s2", "s2"]
     kept = with_changes(MRANO, ["unconfirmed_becomes_reference=false"])
     assert words(calls(kept, *scans)) == "- SD SD~PD SD SD~PD SD"
+
+
+def test_progression_that_was_not_of_size_is_confirmed_against_the_nadir():
+    found = calls(MRANO, 1000, 500, (70, 600, {"non_measurable": "worse"}), 640)
+    assert (words(found), found[-1].nadir) == ("- SD~PR SD~PD PD", "s1")
+
+
+def test_a_repeat_scan_of_unknown_size_settles_nothing():
+    found = calls(MRANO, 900, 600, 760, None, 960)
+    assert words(found) == "- SD SD~PD NE? PD?"
+    assert found[-1].progression_scan == "s2"
+
+
+def test_progression_that_may_not_have_waited_makes_its_repeat_provisional():
+    """Were the dose lowered at s1, nothing would wait, and growth against the nadir at s2 would be progression."""
+    found = calls(IRANO, (0, 500), (122, 700, {"steroids": None}), (213, 735), start=0)
+    assert words(found) == "- SD~PD SD?"
+    assert found[-1].unknown == ("findings at earlier scans",)
+
+
+def test_a_reference_for_progression_of_unknown_size_leaves_the_call_open():
+    found = calls(RANO_HGG, (0, 400), (60, None), (130, 600), end=10)
+    assert words(found) == "- NE? NE?"
+    assert found[-1].unknown == ("size at s1",)
 
 
 def test_progression_that_was_not_of_size_leaves_the_reference():
@@ -138,7 +172,7 @@ def test_the_first_scan_after_radiotherapy_is_the_reference_for_progression():
 
 def lesions(*sizes):
     return tuple(
-        Lesion(id=name, longest_mm=size, perpendicular_mm=size) for name, size in zip("AB", sizes, strict=False)
+        Lesion(id=name, longest_mm=size, perpendicular_mm=size) for name, size in zip("ABC", sizes, strict=False)
     )
 
 
@@ -157,6 +191,11 @@ def test_a_new_lesion_that_was_not_believed_is_progression_if_it_stays(criteria)
     assert [call.category for call in gone] == [None, "SD", "SD"]
     if criteria is RANO_HGG:
         assert "not believed at first is still there (B)" in found[-1].reasons[0].sentence
+
+
+def test_a_new_lesion_too_small_to_count_does_not_stand_in_for_the_one_that_went():
+    found = listed(RANO_2, (30, 20), (40, 20, 12, 6), (130, 20, 0, 6), end=0)
+    assert [call.category for call in found] == [None, "SD", "SD"]
 
 
 def test_rating_after_progression_is_a_setting():

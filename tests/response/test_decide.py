@@ -199,6 +199,13 @@ def test_an_unknown_baseline_leaves_a_response_open_and_progression_certain():
     assert (grown.category, grown.provisional) == ("PD", False)
 
 
+def test_an_unknown_size_is_not_evaluable_even_where_every_size_would_be_stable_for_now():
+    """Within the window growth is not believed, and a response would have to wait: SD either way, but not shown."""
+    call = last(RANO_HGG, 400, None, radiotherapy_end_day=0)
+    assert (call.category, call.provisional, call.unknown) == ("NE", True, ("size",))
+    assert last(RANO_HGG, None, 400).category == "NE"
+
+
 def test_a_size_passed_over_may_have_been_the_nadir():
     call = last(RANO_HGG, 600, None, 590)
     assert (call.category, call.provisional, call.unknown) == ("SD", True, ("size at s1",))

@@ -9,7 +9,7 @@ from functools import cache
 from ranoscope.response.calls import Call, Category, Flag, SizeComparison
 from ranoscope.response.confirmation import first_day
 from ranoscope.response.course import Finding
-from ranoscope.response.decide import ON_IMAGES, RESPONSE_LEVELS, SUSPICIOUS, Row, Step, presumed_row
+from ranoscope.response.decide import ON_IMAGES, RESPONSE_LEVELS, SUSPICIOUS, Row, Step, presumed_row, rating_of
 from ranoscope.response.facts import SIZE_QUESTIONS, Ground, compare
 from ranoscope.response.reasons import explain
 from ranoscope.response.sizes import Standing, describe
@@ -72,7 +72,7 @@ def _size(ground: Ground, finding: Finding) -> SizeComparison | None:
         facts = list(finding.facts)
         for question, answer in zip(SIZE_QUESTIONS, standing, strict=True):
             facts[question] = answer
-        return presumed_row(ground.rules, finding.step, facts, finding.presumed).rating
+        return rating_of(presumed_row(ground.rules, finding.step, facts, finding.presumed))
 
     return describe(comparison, ground.compartment, ground.measure, rate)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ranoscope.response.calls import Category, Stage
 from ranoscope.response.confirmation import Level, Seen, State, is_confirmed, next_states, step_of
 from ranoscope.response.criteria import NewLesionRule, SecondStep
-from ranoscope.response.decide import Question, Row, Step, weigh_rows
+from ranoscope.response.decide import Presumed, Question, Row, Step, category_of, rating_of, weigh_rows
 from ranoscope.response.facts import SIZE_QUESTIONS, Ground, References, make_references, size_facts, stated_facts
 from ranoscope.response.logic import Truth
 from ranoscope.response.targets import measurable
@@ -57,7 +57,7 @@ class Finding:
     unknown: tuple[str, ...]
     step: Step
     facts: tuple[Truth, ...]
-    presumed: tuple[bool, ...]
+    presumed: Presumed
     references: References
     waiting: int | None = None
     earlier: tuple[Level, ...] = ()
@@ -124,23 +124,24 @@ def _view(ground: Ground, place: int, state: State) -> _View:
     return _View(step, range(max(earlier.start, state.reference), earlier.stop), False, still_new)
 
 
-def _judge_in(
-    ground: Ground, place: int, view: _View, stated: Mapping[Question, Truth], presumed: tuple[bool, ...]
-) -> Finding:
+def _judge_in(ground: Ground, place: int, view: _View, stated: Mapping[Question, Truth], presumed: Presumed) -> Finding:
     """The finding at a scan, if the earlier scans left it in that view."""
     references = make_references(ground, view.against, "first progression" if view.repeats else "nadir")
     answers = {**stated, **size_facts(ground, place, references)}
     if view.still_new:
         answers[Question.NEW_LESION] = True
     facts = _IN_ORDER(answers)
-    weighed = weigh_rows(ground.rules, view.step, facts, presumed)
-    decisive = frozenset(map(Question, weighed.decisive))
-    row = weighed.presumed if _evaluable(ground, place, decisive, references) else Row.NOT_EVALUABLE
+    weighed = weigh_rows(ground.rules, view.step, facts, presumed, category_of)
+    row, decisive = weighed.presumed, frozenset(map(Question, weighed.decisive))
+    if missing := _missing(ground, place, references):
+        # Whether a response would wait for its confirmation is not known either then.
+        rated = frozenset(map(Question, weigh_rows(ground.rules, view.step, facts, presumed, rating_of).decisive))
+        row, decisive = (Row.NOT_EVALUABLE, rated | decisive) if rated & missing else (row, decisive)
     unknown = tuple(name for question in sorted(decisive) for name in _names(ground, place, question, references))
     return Finding(place, row, weighed.possible, unknown, view.step, facts, presumed, references)
 
 
-def _confirmed(ground: Ground, place: int, levels: Sequence[Level]) -> tuple[dict[Question, Truth], tuple[bool, ...]]:
+def _confirmed(ground: Ground, place: int, levels: Sequence[Level]) -> tuple[dict[Question, Truth], Presumed]:
     """Whether each response is confirmed by earlier scans, and what every question is presumed to be answered by."""
     least_days, day = ground.criteria.confirmation_days, ground.scan(place).day
     answers: dict[Question, Truth] = {}
@@ -153,8 +154,8 @@ def _confirmed(ground: Ground, place: int, levels: Sequence[Level]) -> tuple[dic
     return answers, tuple(presumed)
 
 
-def _evaluable(ground: Ground, place: int, decisive: frozenset[Question], references: References) -> bool:
-    """Whether no size that is needed is missing."""
+def _missing(ground: Ground, place: int, references: References) -> frozenset[Question]:
+    """The questions that no size is there to answer."""
     missing: frozenset[Question] = frozenset()
     if ground.sizes[place] is None:
         missing |= frozenset(SIZE_QUESTIONS)
@@ -162,7 +163,7 @@ def _evaluable(ground: Ground, place: int, decisive: frozenset[Question], refere
         missing |= _AGAINST_BASELINE
     if references.nadir is None:
         missing |= _AGAINST_NADIR
-    return not decisive & missing
+    return missing
 
 
 def _names(ground: Ground, place: int, question: Question, references: References) -> list[str]:

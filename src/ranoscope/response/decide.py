@@ -6,7 +6,7 @@ the other criteria and of the early window. Progression is asked for before any 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from functools import lru_cache
@@ -108,11 +108,6 @@ class Row(Enum):
         self.sentence = sentence
 
     @property
-    def rating(self) -> Category:
-        """The category that the scan shows, whether confirmed or not."""
-        return self.preliminary or self.category
-
-    @property
     def outcome(self) -> Outcome:
         """What the row means for later scans."""
         if self.category is Category.PD:
@@ -124,7 +119,7 @@ class Row(Enum):
     @property
     def level(self) -> int:
         """How good a response the scan shows, whether confirmed or not: 0 for none, up to 3 for CR."""
-        return RESPONSE_LEVELS.get(self.rating, 0)
+        return RESPONSE_LEVELS.get(rating_of(self), 0)
 
 
 ON_IMAGES = frozenset({Row.NEW_LESION, Row.NON_MEASURABLE, Row.ENHANCEMENT, Row.T2, Row.GROWTH, Row.RECURRENCE})
@@ -186,10 +181,25 @@ def make_rules(criteria: Criteria, part: Part, measure: Measure) -> Rules:
     )
 
 
+Presumed = tuple[bool, ...]
+
+
 @lru_cache(maxsize=1 << 14)
-def weigh_rows(rules: Rules, step: Step, facts: tuple[Truth, ...], presumed: tuple[bool, ...]) -> Weighed[Row]:
-    """Which rows may apply, given facts by question; the unknown ones that can change the category are decisive."""
-    return weigh(lambda ask: first_row(rules, step, ask), facts, presumed, lambda row: row.category)
+def weigh_rows(
+    rules: Rules, step: Step, facts: tuple[Truth, ...], presumed: Presumed, kind: Callable[[Row], Category]
+) -> Weighed[Row]:
+    """Which rows may apply, given facts by question; the unknown ones that can change the kind of row are decisive."""
+    return weigh(lambda ask: first_row(rules, step, ask), facts, presumed, kind)
+
+
+def category_of(row: Row) -> Category:
+    """The row's category."""
+    return row.category
+
+
+def rating_of(row: Row) -> Category:
+    """The category that the scan shows by the row, whether confirmed or not."""
+    return row.preliminary or row.category
 
 
 def presumed_row(rules: Rules, step: Step, facts: Sequence[Truth], presumed: Sequence[bool]) -> Row:
