@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ranoscope.errors import ImageError
 from ranoscope.measuring.lesions import DiameterSettings, label_lesions, measure_lesions
 from ranoscope.response.repeatability import product_sd, volume_sd
 
@@ -147,3 +148,73 @@ def test_numbers_go_by_volume_and_volumes_add_up(seed):
     assert sum(volumes) + sum(labelled.dropped_mm3) == mask.sum()
     for lesion in lesions:
         assert lesion.perpendicular.length_mm <= lesion.longest.length_mm + 1e-6
+
+
+def rectangle(longest_mm, perpendicular_mm, slices):
+    """A mask of 8 x 8 voxels in so many slices, and the voxel edges at which its diameters are these, exactly.
+
+    A rectangle of sides w and h has the diagonal d and the perpendicular h d / w.
+    """
+    share = perpendicular_mm / longest_mm
+    width = longest_mm / np.sqrt(1 + share**2)
+    mask = np.zeros((14, 14, 5), dtype=bool)
+    mask[3:11, 3:11, 1 : 1 + slices] = True
+    return mask, (width / 8, width * share / 8)
+
+
+# The same vectors with the table's own numbers, which lie exactly at the limits.
+@pytest.mark.parametrize(
+    ("diameters", "slices", "thickness", "measurable"),
+    [
+        ((10.0, 10.0), 2, 3.0, True),
+        ((20.0, 6.0), 2, 3.0, False),
+        ((12.0, 9.0), 2, 3.0, False),
+        ((11.0, 11.0), 2, 6.0, False),
+        ((12.0, 12.0), 2, 6.0, True),
+        ((15.0, 12.0), 1, 5.0, False),
+        ((12.0, 11.0), 2, 3.0, True),
+        ((8.0, 8.0), 2, 3.0, False),
+    ],
+    ids=["M01", "M02", "M03", "M04", "M05", "M06", "M11", "M12"],
+)
+def test_the_published_vectors_at_their_exact_sizes(diameters, slices, thickness, measurable):
+    mask, edges = rectangle(*diameters, slices)
+    (lesion,) = only(mask, np.diag([*edges, thickness, 1.0]), thickness)
+    assert lesion.longest.length_mm == pytest.approx(diameters[0], abs=1e-6)
+    assert lesion.perpendicular.length_mm == pytest.approx(diameters[1], abs=1e-6)
+    assert lesion.product_mm2 == pytest.approx(diameters[0] * diameters[1], abs=1e-4)
+    assert lesion.measurable is measurable, lesion.why_not
+
+
+def rows(*codes, width):
+    """A shape by its rows, each the bits of a number."""
+    return np.array([[int(bit) for bit in f"{code:0{width}b}"] for code in codes], dtype=bool)
+
+
+def test_a_piece_whose_outline_bulges_beyond_its_box_is_not_passed_over():
+    """Slice 0: 54.98 mm in a box of 54.45 mm. Slice 1: 54.52 mm in a larger box, which is therefore looked at first."""
+    bulging = rows(0x3FFF8, 0x3FFF8, 0x3FFFC, 0xFFFE, 0x3FFF, 0x1FFF, 0x7FE, width=18)
+    bent = rows(
+        0xF0, 0x1F0, 0x1F8, 0x1F8, 0x1F8, 0x1FC, 0xFC, 0x7E, 0x3E, 0x3F, 0x3F, 0x3F, 0xFE, 0x3FE, 0x7FC, 0x7FC, 0xFFC,
+        0xFF8, 0xC1FF8, 0xF1FF8, 0xFFFF0, 0xFFFF0, 0xFFFE0, width=20,
+    )  # fmt: skip
+    labels = np.zeros((23, 20, 2), dtype=np.int32)
+    for place, shape in enumerate((bulging, bent)):
+        labels[: shape.shape[0], : shape.shape[1], place] = shape
+    affine = np.diag([1.0, 3.0, 1.0, 1.0])
+    single = [measure_lesions(labels * (np.arange(2) == place), affine, 2, 1.0, SETTINGS)[0] for place in (0, 1)]
+    assert single[0].longest.length_mm > single[1].longest.length_mm
+    (both,) = measure_lesions(labels, affine, 2, 1.0, SETTINGS)
+    assert both.slice_index == 0
+    assert both.longest.length_mm == single[0].longest.length_mm
+
+
+def test_sheared_slices_are_refused_and_a_tilted_stack_is_not():
+    labels = np.pad(np.ones((10, 10, 3), dtype=np.int32), 2)
+    sheared, tilted = np.eye(4), np.eye(4)
+    sheared[0, 1], tilted[1, 2] = 0.3, 0.3
+    with pytest.raises(ImageError, match=r"axes 73\.3 degrees apart"):
+        measure_lesions(labels, sheared, 2, 1.0, SETTINGS)
+    (lesion,) = measure_lesions(labels, tilted, 2, 1.0, SETTINGS)
+    for chord in (lesion.longest, lesion.perpendicular):
+        assert np.linalg.norm(chord.end_mm - chord.start_mm) == pytest.approx(chord.length_mm)

@@ -22,7 +22,7 @@ from ranoscope.measuring.outline import Points, outline
 # Candidate chords whose course through the voxels is looked at together: most often the very first runs inside.
 _FEW, _MANY = 4, 128
 # Perpendiculars are laid this share of the longest diameter beside each vertex, where no line meets a vertex.
-BESIDE = 1e-7
+BESIDE = 1e-9
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ thickness, and visible on enough consecutive slices (Wen et al. 2010).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ranoscope.errors import ImageError, problem
 from ranoscope.measuring.diameters import Diameters, measure_piece
 from ranoscope.response.criteria import RANO_HGG, Part
 from ranoscope.response.repeatability import product_sd, volume_sd
@@ -22,6 +24,12 @@ from ranoscope.response.timeline import Compartment
 
 # Smaller components are noise of the segmentation more often than lesions; they are counted apart.
 MINIMUM_MM3 = 20.0
+# An outline bulges by a quarter of a voxel at most, on either side of the piece's box.
+_BULGES = 0.5
+# Diameters carry rounding errors; one of 10 mm may read 9.9999999.
+_SAME_MM = 1e-6
+# Cosine of the angle between a slice's axes from which lengths along them no longer are lengths in the world.
+_SHEARED = 1e-3
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
 _NEIGHBOURS_IN_SLICE = np.ones((3, 3), dtype=bool)
 
@@ -135,7 +143,11 @@ def measure_lesions(
         slice_axis: the array axis across the slices that were acquired or are read: 2 for axial in RAS arrays.
         slice_thickness_mm: thickness plus gap of the slices.
         settings: how diameters are taken.
+
+    Raises:
+        ImageError: the axes within a slice are not perpendicular, so that no diameter is measured by voxel edges.
     """
+    _require_square(affine, slice_axis)
     measure = partial(_measure, affine=affine, axis=slice_axis, thickness_mm=slice_thickness_mm, settings=settings)
     boxes = ndimage.find_objects(labels)
     return tuple(
@@ -143,6 +155,20 @@ def measure_lesions(
         for number, box in enumerate(boxes, start=1)
         if box is not None
     )
+
+
+def _require_square(affine: NDArray[np.float64], slice_axis: int) -> None:
+    one, other = (affine[:3, axis] / np.linalg.norm(affine[:3, axis]) for axis in range(3) if axis != slice_axis)
+    cosine = abs(float(one @ other))
+    if not cosine <= _SHEARED:
+        raise ImageError(
+            problem(
+                "perpendicular axes within a slice",
+                f"axes {math.degrees(math.acos(min(cosine, 1.0))):.1f} degrees apart",
+                "the mask's affine",
+                "resample mask and image to a grid without shear",
+            )
+        )
 
 
 def _measure(
@@ -160,7 +186,7 @@ def _measure(
         world = voxels @ affine[:3, :3].T + affine[:3, 3]
         return Chord(world[0], world[1], length_mm)
 
-    shown = lesion.any(axis=tuple(plane))
+    shown = np.asarray(lesion.any(axis=tuple(plane)))
     slices = _longest_run(shown)
     centre = np.argwhere(lesion).mean(axis=0) + corner
     voxels = int(lesion.sum())
@@ -203,12 +229,12 @@ def _best_slice(
 def _pieces(
     slices: NDArray[np.bool_], spacing_mm: tuple[float, float]
 ) -> Iterator[tuple[float, int, tuple[int, int], NDArray[np.bool_]]]:
-    """Every piece of every slice: diagonal of its box in mm, slice, corner of the box, and the piece without holes."""
+    """Every piece of every slice: how far it reaches at most (mm), slice, corner of its box, and it without holes."""
     for place, plane in enumerate(slices):
         pieces, _ = ndimage.label(plane, _NEIGHBOURS_IN_SLICE)
         for number, (rows, columns) in enumerate(ndimage.find_objects(pieces), start=1):
             filled = ndimage.binary_fill_holes(pieces[rows, columns] == number)
-            reach = float(np.hypot(filled.shape[0] * spacing_mm[0], filled.shape[1] * spacing_mm[1]))
+            reach = math.hypot(*((size + _BULGES) * edge for size, edge in zip(filled.shape, spacing_mm, strict=True)))
             yield reach, place, (rows.start, columns.start), filled
 
 
@@ -223,7 +249,7 @@ def _why_not(diameters: Diameters, slices: int, thickness_mm: float, part: Part)
     reasons = [
         f"{name} diameter {length:.1f} mm is below {least:g} mm"
         for name, length in (("longest", diameters.longest_mm), ("perpendicular", diameters.perpendicular_mm))
-        if length < least
+        if length < least - _SAME_MM
     ]
     if slices < part.minimum_slices:
         reasons.append(f"seen on {slices} consecutive slice{'' if slices == 1 else 's'}, not {part.minimum_slices}")
