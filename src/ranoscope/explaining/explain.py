@@ -16,7 +16,16 @@ import torch
 from ranoscope import provenance, runs
 from ranoscope.cohort.files import read_patients
 from ranoscope.cohort.folds import watermark
-from ranoscope.config import DenseNetSettings, ExplanationSettings, Recipe, Target
+from ranoscope.config import (
+    Arrangement,
+    DenseNetSettings,
+    ExplanationSettings,
+    MedNeXtSettings,
+    Recipe,
+    ResNetSettings,
+    StackSettings,
+    Target,
+)
 from ranoscope.domain import Case, Sequence
 from ranoscope.errors import RanoscopeError
 from ranoscope.explaining.cases import (
@@ -196,9 +205,11 @@ def _shown_sequence(recipe: Recipe, prior: AlignedStudy, current: AlignedStudy) 
 
 def how_to_read(recipe: Recipe, cell_mm: tuple[float, ...]) -> tuple[str, ...]:
     """What the maps of this network can and cannot say, in plain sentences."""
-    mixed = "stacks both studies in its first convolution"
-    if not isinstance(recipe.network, DenseNetSettings):
-        mixed = "has merged both studies in the layer it is read from"
+    mixed = "has merged both studies in the layer it is read from"
+    if isinstance(recipe.network, StackSettings):
+        mixed = "stacks both studies in its first convolution"
+        if recipe.network.arrangement is Arrangement.DIFFERENCE:
+            mixed = "is shown the difference of both studies alone"
     edge = " × ".join(f"{step:.0f}" for step in cell_mm)
     return (
         "Saliency: how strongly the class's output reacts to each voxel, whichever way; of the sequences the largest "
@@ -223,4 +234,6 @@ def _about_the_run(recipe: Recipe) -> list[str]:
 
 def _network_name(recipe: Recipe) -> str:
     network = recipe.network
-    return f"densenet{network.depth}" if isinstance(network, DenseNetSettings) else network.name
+    if isinstance(network, DenseNetSettings | ResNetSettings):
+        return f"{network.name}{network.depth}"
+    return f"{network.name}-{network.size}" if isinstance(network, MedNeXtSettings) else network.name

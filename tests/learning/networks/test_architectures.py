@@ -69,10 +69,10 @@ def test_alexnets_last_convolution_sees_these_cells(shape, expected):
 def test_alexnet_says_something_of_its_images_from_the_start():
     trunk = build_trunk(AlexNetSettings(cells=1, hidden=64), 2, (40, 48, 40), 4.0).eval()
     embedding = trunk(torch.randn(4, 2, 40, 48, 40))
+    assert embedding.mean() > 0.01
     assert embedding.std(dim=0).mean() > 0.02 * embedding.mean()
 
 
-@torch.no_grad()
 def test_vit_is_monais_where_patches_fit():
     settings = ViTSettings(patch_mm=(10, 20, 5), hidden=24, layers=2, heads=2)
     monai = ViT(
@@ -90,8 +90,10 @@ def test_vit_is_monais_where_patches_fit():
         if "norm_cross_attn" not in name and "classification_head" not in name:
             weights[name] = tensor
     trunk.load_state_dict(weights)
-    images = torch.randn(2, 2, 6, 8, 3)
-    torch.testing.assert_close(monai.classification_head(trunk(images)), monai(images)[0])
+    images = torch.randn(2, 2, 6, 8, 3, requires_grad=True)
+    answers = monai.classification_head(trunk(images)), monai(images)[0]
+    torch.testing.assert_close(*answers)
+    torch.testing.assert_close(*(torch.autograd.grad(answer[:, 0].sum(), images) for answer in answers))
 
 
 @torch.no_grad()

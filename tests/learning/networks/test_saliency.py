@@ -8,7 +8,7 @@ import torch
 from ranoscope.domain import Response
 from ranoscope.explaining.cells import watch_cells
 from ranoscope.explaining.methods import gradcam, saliency
-from ranoscope.learning.networks import NETWORKS
+from ranoscope.learning.networks import NETWORKS, build_network
 
 ALL = pytest.mark.parametrize("name", NETWORKS)
 # Large enough for three cells along an axis of at least one of each network's layers.
@@ -70,6 +70,28 @@ def test_what_changes_in_a_corner_changes_the_maps_there(make_network, name):
         assert (moved.diagonal() > 0).all(), (kind, moved)
         assert moved.argmax(dim=1).tolist() == [0, 1, 2], (kind, moved)
     assert placed > 0
+
+
+# First cell's centre and step from cell to cell in voxels at the coarse layer, from kernels, strides and padding.
+BY_HAND = {
+    "densenet": ((14, 32),) * 3,  # 7x7x7 and 3x3x3 of stride 2, centred on their first voxel; three averages of 2
+    "alexnet": ((15, 16),) * 3,  # 11 of stride 4, padded by 2: 3; two maxima of 3 with stride 2: 3 + 4 + 8
+    "vit": ((1.5, 4), (1.5, 4), (0.5, 2)),  # patches of 4 x 4 x 2 voxels of 5 mm
+    "resnet": ((0, 8),) * 3,
+    "swin": ((15.5, 32),) * 3,  # five times two cells into one
+    "mednext": ((0, 16),) * 3,
+    "change-aware": ((0, 4),) * 3,
+}
+
+
+@ALL
+@pytest.mark.parametrize("shape", [(64, 64, 64), (45, 51, 47)])
+def test_cells_are_where_kernels_and_strides_put_them(make_recipe, name, shape):
+    """Also where the last cells reach beyond the volume."""
+    with torch.device("meta"):
+        network = build_network(make_recipe(name, shape=shape)).eval()
+        maps, places = maps_of(network, torch.empty(1, 2, 2, *shape))
+    assert places.of(maps["coarse"].shape[2:]) == BY_HAND[name]
 
 
 @ALL

@@ -26,9 +26,7 @@ def parameters(*modules):
 
 
 def test_densenet264_with_six_volumes_has_the_published_40_4_million():
-    count = parameters(paper_network({"name": "densenet", "depth": 264}))
-    assert count == 40_366_404
-    assert f"{count / 1e6:.1f} M" == "40.4 M"
+    assert parameters(paper_network({"name": "densenet", "depth": 264})) == 40_366_404
 
 
 @pytest.mark.parametrize(("depth", "whole"), [(121, DenseNet121), (169, DenseNet169)])
@@ -83,3 +81,17 @@ def test_facts_add_one_layer_of_256_and_its_part_of_the_last():
     assert (
         parameters(paper_network({"name": "densenet", "depth": 121}, clinical=clinical)) == images + 4 * 256 + 4 * 256
     )
+
+
+@pytest.mark.parametrize(
+    ("network", "millions"),
+    [
+        ({"name": "densenet", "depth": 121}, 11.4), ({"name": "densenet", "depth": 169}, 18.7),
+        ({"name": "densenet"}, 40.4), ({"name": "alexnet"}, 251.8), ({"name": "vit"}, 105.2), ({"name": "resnet"}, 33.1),
+        ({"name": "swin"}, 2.2), ({"name": "swin", "features": 48}, 8.1), ({"name": "mednext"}, 3.6),
+        ({"name": "mednext", "size": "B"}, 6.9), ({"name": "mednext", "size": "M"}, 12.5),
+        ({"name": "mednext", "size": "L"}, 46.7), ({"name": "change-aware"}, 0.2),
+    ],
+)  # fmt: skip
+def test_the_sizes_that_the_package_says(network, millions):
+    assert round(parameters(paper_network(network)) / 1e6, 1) == millions

@@ -1,0 +1,91 @@
+"""A network bound to one case: the facts held fixed, and a logit for each of the four responses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ranoscope.config import Target, parse_recipe
+from ranoscope.domain import RESPONSES, Response
+from ranoscope.explaining.cells import cell_steps
+from ranoscope.explaining.explain import _network_name, how_to_read
+from ranoscope.explaining.methods import METHODS
+from ranoscope.explaining.subject import CaseNetwork
+from ranoscope.learning.networks import build_network
+
+NETWORKS = {
+    "change-aware": {"name": "change-aware", "widths": [4, 8], "findings": 4},
+    "vit": {"name": "vit", "hidden": 24, "layers": 2, "heads": 2},
+}
+
+
+def recipe_of(network, **settings):
+    grid = {"voxel_mm": 5, "box_mm": [60, 55, 50]}
+    content = {"name": "n", "description": "t", "sequences": ["T1", "CT1"], "network": network, "grid": grid}
+    return parse_recipe({**content, **settings}, "test")
+
+
+@pytest.fixture(params=sorted(NETWORKS))
+def told(request):
+    """A network that is told two facts per case."""
+    torch.manual_seed(0)
+    return build_network(recipe_of(NETWORKS[request.param], clinical={"age": True})).eval()
+
+
+def test_the_facts_are_the_cases_own_in_every_pair(told):
+    pairs, facts = torch.randn(3, 2, 2, 12, 11, 10), torch.tensor([0.5, -2.0])
+    with torch.no_grad():
+        torch.testing.assert_close(
+            CaseNetwork(told, facts, Target.FOUR_CLASSES)(pairs), told(pairs, facts.repeat(3, 1))
+        )
+
+
+def test_maps_are_of_the_images_under_these_facts(told):
+    pair, facts = torch.randn(2, 2, 12, 11, 10), torch.tensor([0.5, -2.0])
+    bound = CaseNetwork(told, facts, Target.FOUR_CLASSES).eval()
+    images = pair[None].requires_grad_()
+    logit = told(images, facts[None])[0, Response.PR.class_index]
+    slopes = torch.autograd.grad(logit, images)[0][0].abs()
+    torch.testing.assert_close(METHODS["saliency"].compute(bound, pair, Response.PR), slopes)
+    assert METHODS["gradcam"].compute(bound, pair, Response.PR).shape == (1, 1, 12, 11, 10)
+    assert cell_steps(bound, bound.gradcam_layer, pair) == cell_steps_of(told, facts, pair)
+
+
+def cell_steps_of(network, facts, pair):
+    """Of the network itself, which needs its facts."""
+
+    class Told(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.own = network
+
+        def forward(self, pairs):
+            return self.own(pairs, facts[None])
+
+    return cell_steps(Told(), f"own.{network.gradcam_layer}", pair)
+
+
+def test_the_rest_shares_a_logit():
+    torch.manual_seed(0)
+    network = build_network(recipe_of(NETWORKS["change-aware"], target="pd-versus-rest")).eval()
+    pair = torch.randn(1, 2, 2, 12, 11, 10)
+    with torch.no_grad():
+        own, answers = network(pair)[0], CaseNetwork(network, torch.empty(0), Target.PD_VERSUS_REST)(pair)[0]
+    assert [float(answers[response.class_index]) for response in RESPONSES] == [
+        float(own[0 if response is Response.PD else 1]) for response in RESPONSES
+    ]
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "sentence"),
+    [
+        ({"name": "densenet", "depth": 169}, "densenet169", "stacks both studies in its first convolution"),
+        ({"name": "resnet"}, "resnet18", "stacks both studies in its first convolution"),
+        ({"name": "mednext", "arrangement": "difference"}, "mednext-S", "is shown the difference of both studies"),
+        ({"name": "change-aware"}, "change-aware", "has merged both studies in the layer it is read from"),
+    ],
+)
+def test_readers_are_told_what_the_network_saw(network, name, sentence):
+    recipe = recipe_of(network)
+    assert _network_name(recipe) == name
+    assert sentence in " ".join(how_to_read(recipe, (8.0, 8.0, 8.0)))
