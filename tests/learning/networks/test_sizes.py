@@ -88,8 +88,8 @@ def test_facts_add_one_layer_of_256_and_its_part_of_the_last():
     [
         ({"name": "densenet", "depth": 121}, 11.4), ({"name": "densenet", "depth": 169}, 18.7),
         ({"name": "densenet"}, 40.4), ({"name": "alexnet"}, 251.8), ({"name": "vit"}, 105.2),
-        ({"name": "resnet"}, 33.1), ({"name": "swin"}, 2.2), ({"name": "swin", "features": 48}, 8.1), ({"name": "mednext"}, 3.6),
-        ({"name": "mednext", "size": "B"}, 6.9), ({"name": "mednext", "size": "M"}, 12.5),
+        ({"name": "resnet"}, 33.1), ({"name": "swin"}, 2.2), ({"name": "swin", "features": 48}, 8.1),
+        ({"name": "mednext"}, 3.6), ({"name": "mednext", "size": "B"}, 6.9), ({"name": "mednext", "size": "M"}, 12.5),
         ({"name": "mednext", "size": "L"}, 46.7), ({"name": "change-aware"}, 0.2),
     ],
 )  # fmt: skip
