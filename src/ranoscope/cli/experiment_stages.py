@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich import box
 from rich.table import Table
 
 from ranoscope.benchmarking.request import Request
 from ranoscope.cli.terminal import OUT, progress_bar, say, warn
+from ranoscope.config import load_recipe
 
 _GIB = 1024**3
 _HOUR_S = 3600.0
@@ -55,3 +58,24 @@ def run_dry_run(request: Request) -> None:
         f"{sum(cost.cells for cost in costs)} cells on {cases} cases: at most {hours:.3g} hours one after another on "
         f"this machine (early stopping aside, images in memory), {most:.2f} GiB for the largest. Nothing was trained."
     )
+
+
+def run_pretrain_organs(recipe: str, changes: list[str], data: Path, out: Path) -> None:
+    """Train a recipe's trunk to tell organs and print how well it does."""
+    from ranoscope.learning.pretraining.organs import pretrain_organs
+
+    with progress_bar("pretrain") as told:
+        about = pretrain_organs(load_recipe(recipe, changes), data, out, told)
+    accuracy = about["accuracy"]
+    say(f"Weights: {out} (accuracy {accuracy['val']:.1%} on the validation images, {accuracy['test']:.1%} on the test)")
+    say(f"To begin with them: --set 'pretraining={{name: organmnist, weights: {out}}}'")
+
+
+def run_pretrain_rotations(recipe: str, changes: list[str], cohort_run: Path, out: Path, images: Path | None) -> None:
+    """Train every fold's trunk to tell rotations and print how well they do on patients held out of the training."""
+    from ranoscope.learning.pretraining.folds import pretrain_rotations
+
+    with progress_bar("pretrain") as told:
+        records = pretrain_rotations(load_recipe(recipe, changes), cohort_run, out, told, images)
+    worst = min(record["held_out_accuracy"] for record in records)
+    say(f"Rotations: {out} ({len(records)} folds; held-out training patients: {worst:.1%} right or more, chance 16.7%)")

@@ -1,4 +1,4 @@
-"""Commands that train many networks: the benchmark over a folder of recipes."""
+"""Commands that train many networks, a benchmark over a folder of recipes, or trunks that networks begin with."""
 
 from __future__ import annotations
 
@@ -15,6 +15,21 @@ from ranoscope.domain import RESEARCH_USE_ONLY
 
 # Exit code of a benchmark some of whose cells failed: everything else is done, and the same command tries them again.
 _UNFINISHED_CODE = 4
+
+_pretrain = typer.Typer(
+    name="pretrain", help="Initial weights for a recipe, learnt on another task.", no_args_is_help=True
+)
+app.add_typer(_pretrain, rich_help_panel=EXPERIMENTS)
+
+CohortOption = Annotated[
+    Path, typer.Option("--cohort", metavar="RUN", help="Folder that `ranoscope cohort` wrote.", show_default=False)
+]
+ChangesOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe; repeatable.")
+]
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="Whose network it is: a YAML file, or the name of one shipped here.")
+]
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
@@ -49,3 +64,32 @@ def benchmark(
     elif not stages.run_benchmark(request):
         raise typer.Exit(_UNFINISHED_CODE)
     OUT.print(f"[dim]{RESEARCH_USE_ONLY}[/]")
+
+
+@_pretrain.command()
+def organmnist(
+    recipe: RecipeArgument,
+    data: Annotated[
+        Path, typer.Option("--data", metavar="NPZ", help="organmnist3d.npz of MedMNIST.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="A .safetensors file to write.", show_default=False)
+    ],
+    changes: ChangesOption = None,
+) -> None:
+    """Tell eleven organs in small CT volumes; FILE is for the setting pretraining.weights. Resumes."""
+    stages.run_pretrain_organs(recipe, changes or [], data, out)
+
+
+@_pretrain.command()
+def rotations(
+    recipe: RecipeArgument,
+    cohort_run: CohortOption,
+    out: OutOption,
+    images: Annotated[
+        Path | None, typer.Option(metavar="LUMIERE", help="Where the images are now, if they have moved.")
+    ] = None,
+    changes: ChangesOption = None,
+) -> None:
+    """Tell six rotations of each fold's training studies; `crossval` with the same --out begins with what it learnt."""
+    stages.run_pretrain_rotations(recipe, changes or [], cohort_run, out, images)

@@ -15,8 +15,9 @@ from ranoscope.learning.cells import Cell
 from ranoscope.learning.checkpoints import training_fingerprint
 from ranoscope.learning.data import CaseDataset, Material
 from ranoscope.learning.facts import fact_names
-from ranoscope.learning.fitting import FittedFold, probabilities
+from ranoscope.learning.fitting import FittedFold
 from ranoscope.learning.targets import four_probabilities, rest_shares
+from ranoscope.learning.training import probabilities
 
 
 def call_cases(recipe: Recipe, material: Material, cell: Cell, fitted: FittedFold) -> pd.DataFrame:
@@ -59,6 +60,7 @@ def describe_fold(recipe: Recipe, cell: Cell, fitted: FittedFold) -> dict[str, A
         "facts": list(fact_names(recipe)),
         "fact_scale": fitted.scale.as_dict(),
         "remarks": list(fitted.remarks),
+        "initial_weights": None if fitted.initial is None else fitted.initial.as_dict(),
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
         "learning_rate_dropped_after": list(fitted.drops),

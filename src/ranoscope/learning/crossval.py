@@ -7,8 +7,6 @@ in order; whoever runs many recipes (a benchmark) prepares an experiment once an
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +28,11 @@ from ranoscope.learning.data import Material
 from ranoscope.learning.fitting import FittedFold, Told, fit_fold
 from ranoscope.learning.memory import naming_memory
 from ranoscope.learning.networks import require_fitting_grid
+from ranoscope.learning.pretraining import require_fitting_pretraining
 from ranoscope.learning.studies import Progress, prepare_store
+from ranoscope.learning.training import alone
 
-__all__ = ["Cell", "Experiment", "alone", "collect_calls", "cross_validate", "prepare_experiment", "run_cell"]
+__all__ = ["Cell", "Experiment", "collect_calls", "cross_validate", "prepare_experiment", "run_cell"]
 
 _COMMAND = "ranoscope crossval"
 
@@ -64,7 +64,7 @@ def cross_validate(
         ``protocol``.
 
     Raises:
-        RecipeError: the network cannot work on so coarse a grid.
+        RecipeError: the network cannot work on so coarse a grid, or not begin with these weights.
         ImageError: studies that cannot be read or lack a sequence, all of them named; the others are in the store.
         RunError: ``out`` holds folds or checkpoints of another cohort, recipe or protocol, another process writes to
             it, or a cell ended as ``run_cell`` says.
@@ -90,6 +90,7 @@ def prepare_experiment(
 ) -> Experiment:
     """Bring studies, folds and settings into place; nothing is trained. Arguments and errors: ``cross_validate``."""
     require_fitting_grid(recipe)
+    require_fitting_pretraining(recipe)
     cases, left_out = choose_cases(recipe, cohort_run, read_cases(cohort_run), images)
     with alone(out):
         # Whatever speaks against this folder is said before hours go into the store.
@@ -139,16 +140,6 @@ def collect_calls(experiment: Experiment) -> pd.DataFrame:
     calls = pd.concat(tables).sort_values(["seed", "patient", "current"], ignore_index=True)
     rank_zero_only(runs.write_csv)(experiment.out / runs.CALLS, calls)
     return calls
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder; the first process of a multi-GPU run does so for all of them."""
-    if getattr(rank_zero_only, "rank", 0):
-        yield
-        return
-    with runs.exclusive(folder):
-        yield
 
 
 def _draw_own_folds(recipe: Recipe, cases: list[Case], out: Path) -> pd.DataFrame:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
-import torch
-from torch import Tensor
 
 from ranoscope.config import Recipe, Target
 from ranoscope.domain import Case
@@ -20,11 +18,12 @@ from ranoscope.learning.data import CaseDataset, Material, loader, uses_cuda
 from ranoscope.learning.diary import Diary, History, best_epoch
 from ranoscope.learning.facts import FactScale
 from ranoscope.learning.losses import class_weights
-from ranoscope.learning.module import ResponseModule, answer
+from ranoscope.learning.module import ResponseModule
 from ranoscope.learning.networks import PairNetwork, build_network
 from ranoscope.learning.plateau import Plateau, Told
+from ranoscope.learning.pretraining import LoadReport, prepare_initial_weights
 from ranoscope.learning.targets import class_count, class_names, class_of
-from ranoscope.learning.training import Batches, train
+from ranoscope.learning.training import Batches, probabilities, train
 
 __all__ = ["FittedFold", "Sides", "Told", "absent_classes", "fit_fold", "probabilities"]
 
@@ -34,7 +33,7 @@ class FittedFold:
     """A fold's network at its best inner epoch (counted from 1), in evaluation mode, and how training went.
 
     ``scale``: of its facts. ``drops``: the epochs after which the learning rate fell. ``remarks``: sentences on what
-    its cases lacked.
+    its cases lacked. ``initial``: what was put into the network before it was trained.
     """
 
     network: PairNetwork
@@ -43,6 +42,7 @@ class FittedFold:
     scale: FactScale
     drops: tuple[int, ...]
     remarks: tuple[str, ...]
+    initial: LoadReport | None = None
 
     @property
     def inner_loss(self) -> float:
@@ -65,13 +65,14 @@ def fit_fold(recipe: Recipe, material: Material, sides: Sides, folder: Path, see
         recipe: the experiment.
         material: aligned studies and demographics.
         sides: training and inner cases.
-        folder: where the restart files are kept; the caller removes them when the fold is done.
+        folder: where the restart files are kept; the caller removes them when the fold is done. What rotations taught
+            is kept beside it.
         seed: drives initial weights, order, augmentation and dropout.
         told: called after every epoch with its number (from 1) and its inner loss in words, and before the first (0)
             with each remark.
 
     Raises:
-        RunError: the loss became NaN or infinite.
+        RunError: the loss became NaN or infinite, or the file of initial weights is not what it should be.
         StorageError: the disk is full; the last whole epoch can be resumed.
     """
     remarks = absent_classes(sides, recipe.target)
@@ -80,7 +81,10 @@ def fit_fold(recipe: Recipe, material: Material, sides: Sides, folder: Path, see
     L.seed_everything(seed, workers=True, verbose=False)
     scale = FactScale.fit(sides.training, material.patients, recipe)
     dataset = CaseDataset(material, sides.training, recipe, scale, seed)
-    module = ResponseModule(build_network(recipe), recipe.training, class_weights(dataset.classes, class_count(recipe)))
+    network = build_network(recipe)
+    # Beside the restart files, not among them: another attempt finds it, whatever became of this one.
+    initial = prepare_initial_weights(recipe, network, material.store, sides.training, folder.parent, seed, told)
+    module = ResponseModule(network, recipe.training, class_weights(dataset.classes, class_count(recipe)))
     if recipe.training.compile and (uses_cuda(recipe) or recipe.training.accelerator == "cpu"):
         module.network.compile()
     diary = Diary(dataset.epoch, seed, folder)
@@ -91,7 +95,7 @@ def fit_fold(recipe: Recipe, material: Material, sides: Sides, folder: Path, see
         return loader(dataset, recipe, processes), loader(inner, recipe)
 
     network, history = train(module, recipe, diary, plateau, loaders), diary.history
-    return FittedFold(network, best_epoch(history), history, scale, plateau.course.drops, remarks)
+    return FittedFold(network, best_epoch(history), history, scale, plateau.course.drops, remarks, initial)
 
 
 def absent_classes(sides: Sides, target: Target) -> tuple[str, ...]:
@@ -106,17 +110,3 @@ def absent_classes(sides: Sides, target: Target) -> tuple[str, ...]:
         for place, name in enumerate(class_names(target))
         if all(class_of(case.response, target) != place for case in cases)
     )
-
-
-@torch.inference_mode()
-def probabilities(network: PairNetwork, dataset: CaseDataset, recipe: Recipe) -> Tensor:
-    """Class probabilities (case, class) of an unaugmented data set, PD first, float32."""
-    device = torch.device("cuda" if uses_cuda(recipe) else "cpu")
-    network = network.to(device).eval()
-    answers = []
-    for pairs, facts, _ in loader(dataset, recipe):
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.training.precision == "bf16-mixed"):
-            logits = answer(network, pairs.to(device, non_blocking=True), facts.to(device, non_blocking=True))
-        answers.append(logits.float().softmax(dim=1).cpu())
-    network.cpu()
-    return torch.cat(answers)

@@ -14,13 +14,16 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ranoscope import runs
 from ranoscope.config import Recipe
 from ranoscope.learning.checkpoints import AtomicCheckpointIO, load_weights
-from ranoscope.learning.data import Sample, uses_cuda
+from ranoscope.learning.data import Sample, SampleDataset, loader, uses_cuda
 from ranoscope.learning.diary import Diary, best_weights
-from ranoscope.learning.module import ResponseModule
+from ranoscope.learning.module import ResponseModule, answer
 from ranoscope.learning.networks import PairNetwork
 from ranoscope.learning.plateau import Plateau, Told
 
@@ -63,6 +66,30 @@ def train(
     network = module.network.cpu()
     load_weights(best_weights(folder, diary.history), network)
     return network.eval()
+
+
+@torch.inference_mode()
+def probabilities(network: PairNetwork, dataset: SampleDataset, recipe: Recipe) -> Tensor:
+    """Class probabilities (sample, class) of a data set without a seed, in its order, float32."""
+    device = torch.device("cuda" if uses_cuda(recipe) else "cpu")
+    network = network.to(device).eval()
+    answers = []
+    for pairs, facts, _ in loader(dataset, recipe):
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.training.precision == "bf16-mixed"):
+            logits = answer(network, pairs.to(device, non_blocking=True), facts.to(device, non_blocking=True))
+        answers.append(logits.float().softmax(dim=1).cpu())
+    network.cpu()
+    return torch.cat(answers)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; the first process of a multi-GPU run does so for all of them."""
+    if getattr(rank_zero_only, "rank", 0):
+        yield
+        return
+    with runs.exclusive(folder):
+        yield
 
 
 @contextmanager

@@ -1,0 +1,99 @@
+"""Training a trunk on a task of its own: which of so many classes an image of one channel belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ranoscope.config import Recipe
+from ranoscope.learning.data import SampleDataset, loader
+from ranoscope.learning.diary import Diary, History, best_epoch
+from ranoscope.learning.module import ResponseModule
+from ranoscope.learning.networks import PairNetwork, Trunk, build_trunk
+from ranoscope.learning.networks.base import Shape
+from ranoscope.learning.plateau import Plateau, Told
+from ranoscope.learning.training import Batches, probabilities, train
+
+
+@dataclass(frozen=True)
+class Task:
+    """Images of ``shape`` voxels and one channel, of ``classes`` classes; ``inner`` chooses the epoch."""
+
+    classes: int
+    shape: Shape
+    training: SampleDataset
+    inner: SampleDataset
+
+
+@dataclass(frozen=True)
+class FittedTrunk:
+    """The network at its best epoch, and how training went."""
+
+    network: TrunkClassifier
+    history: History
+
+    @property
+    def best_epoch(self) -> int:
+        """Counted from 1; of the lowest inner loss."""
+        return best_epoch(self.history)
+
+
+class TrunkClassifier(PairNetwork):
+    """A trunk and one linear layer behind it; a pair network to those who train it, but shown single images."""
+
+    def __init__(self, trunk: Trunk, classes: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(trunk.width, classes)
+
+    def forward(self, pair: Tensor, facts: Tensor | None = None) -> Tensor:
+        """Logits (batch, class) of images (batch, 1, i, j, k)."""
+        images = pair.contiguous(memory_format=torch.channels_last_3d)
+        logits: Tensor = self.head(self.trunk(images))
+        return logits
+
+
+def pretext_recipe(recipe: Recipe, **training: object) -> Recipe:
+    """The recipe with plain training: one cycle, cross-entropy; ``training``: settings laid over.
+
+    What its own training settings say of imbalance, averages and drops is about responses.
+    """
+    plain = {"schedule": "one_cycle", "learning_rate_drops": 0, "loss": "cross_entropy", "imbalance": "none",
+             "label_smoothing": 0.0, "weight_averaging": 0.0}  # fmt: skip
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={**plain, **training})})
+
+
+def fit_trunk(recipe: Recipe, task: Task, folder: Path, seed: int, told: Told) -> FittedTrunk:
+    """Train the recipe's trunk, freshly initialised, resuming from ``folder`` if a state is there.
+
+    Args:
+        recipe: network, grid and training settings (``pretext_recipe``).
+        task: what is learnt.
+        folder: where the restart files are kept; the caller removes them.
+        seed: drives initial weights, order and dropout.
+        told: called after every epoch with its number (from 1) and its inner loss in words.
+
+    Raises:
+        RunError: the loss became NaN or infinite.
+        StorageError: the disk is full; the last whole epoch can be resumed.
+    """
+    torch.manual_seed(seed)
+    trunk = build_trunk(recipe.network, 1, task.shape, recipe.grid.voxel_mm)
+    network = TrunkClassifier(trunk, task.classes)
+    module = ResponseModule(network, recipe.training, torch.ones(task.classes))
+    diary = Diary(task.training.epoch, seed, folder)
+
+    def loaders(processes: int) -> tuple[Batches, Batches]:
+        return loader(task.training, recipe, processes), loader(task.inner, recipe)
+
+    train(module, recipe, diary, Plateau(diary, recipe.training, told), loaders)
+    return FittedTrunk(network, diary.history)
+
+
+def accuracy(network: TrunkClassifier, dataset: SampleDataset, recipe: Recipe) -> float:
+    """Share of a data set's images (without a seed) whose most probable class is the right one."""
+    answers = probabilities(network, dataset, recipe).argmax(dim=1)
+    return float((answers == torch.tensor(dataset.classes)).float().mean())
