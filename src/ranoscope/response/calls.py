@@ -58,7 +58,8 @@ class Reason(_Record):
 class SizeComparison(_Record):
     """The current size against both references and the nearest threshold.
 
-    Sizes in ``measure``'s unit. ``threshold``: the size at which the category would change, the nearest one;
+    Sizes in ``measure``'s unit. The category meant here is the one that the scan shows, also where it waits for
+    confirmation. ``nadir``: the reference for progression. ``threshold``: the size at which the category would change, the nearest one;
     ``threshold_name`` says which (``PD: 25 % above nadir``). ``distance_percent``: (now − threshold) / threshold × 100.
     ``distance_sd``: the same on the log scale in standard deviations of the comparison's measurement error.
     ``probability_other``: that measuring all scans of the comparison again would give another category, the facts that
@@ -82,8 +83,10 @@ class Call(_Record):
 
     ``category`` is None where the scan has no response class (baseline, around surgery). ``rule``: the identifier of
     the row of the decision table that fired, ``rule_sentence`` its words. ``preliminary``: a CR, PR, MR or PD that
-    waits for confirmation. ``provisional``: items in ``unknown`` might change the category. ``baseline``, ``nadir``:
-    ids of the reference scans. ``progression_scan``: for PD, the scan that the progression is dated to. ``parts``: for
+    waits for confirmation. ``confirmed``: False where one waits, True where a second scan confirmed the category, None
+    where none was asked for. ``provisional``: each item in ``unknown`` can change the category, given what the others
+    may be. ``baseline``, ``nadir``: ids of the reference scans; at a repeat scan after a preliminary progression the
+    latter is that scan, where the criteria compare with it. ``progression_scan``: for PD, the scan that the progression is dated to. ``parts``: for
     mixed tumours the call of each compartment, enhancing disease first.
     """
 

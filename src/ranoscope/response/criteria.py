@@ -1,6 +1,6 @@
 """The response criteria as data: one row of settings per publication, one engine for all of them.
 
-Values in comments marked *verify* are settings whose original wording was not re-read; change them with ``--set``.
+Settings marked *verify* were not read in the publication itself; change them with ``--set``.
 """
 
 from __future__ import annotations
@@ -157,6 +157,7 @@ class Criteria(Settings):
         return self
 
 
+# Macdonald, RANO-HGG, RANO-LGG and iRANO publish thresholds of area alone; those of volume are common practice there.
 _AREA = Thresholds(progression=25, response=50)
 _VOLUME = Thresholds(progression=40, response=65)
 _BOTH = {Measure.AREA: _AREA, Measure.VOLUME: _VOLUME}
