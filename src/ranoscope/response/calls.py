@@ -59,11 +59,12 @@ class SizeComparison(_Record):
     """The current size against both references and the nearest threshold.
 
     Sizes in ``measure``'s unit. The category meant here is the one that the scan shows, also where it waits for
-    confirmation. ``nadir``: the reference for progression. ``threshold``: the size at which the category would change, the nearest one;
-    ``threshold_name`` says which (``PD: 25 % above nadir``). ``distance_percent``: (now − threshold) / threshold × 100.
-    ``distance_sd``: the same on the log scale in standard deviations of the comparison's measurement error.
-    ``probability_other``: that measuring all scans of the comparison again would give another category, the facts that
-    are not sizes being as they are. It speaks of measurement alone, not of the truth of the call.
+    confirmation. ``nadir``: the reference for progression. ``threshold``: the size at which the category would change,
+    the nearest one; ``threshold_name`` says which (``PD: 25 % above nadir``). ``distance_percent``: (now − threshold)
+    / threshold × 100. ``distance_sd``: the same on the log scale in standard deviations of the comparison's
+    measurement error. ``probability_other``: that measuring all scans of the comparison again would give another
+    category, the facts that are not sizes being as they are. It speaks of measurement alone, not of the truth of the
+    call.
     """
 
     compartment: Compartment
@@ -86,8 +87,8 @@ class Call(_Record):
     waits for confirmation. ``confirmed``: False where one waits, True where a second scan confirmed the category, None
     where none was asked for. ``provisional``: each item in ``unknown`` can change the category, given what the others
     may be. ``baseline``, ``nadir``: ids of the reference scans; at a repeat scan after a preliminary progression the
-    latter is that scan, where the criteria compare with it. ``progression_scan``: for PD, the scan that the progression is dated to. ``parts``: for
-    mixed tumours the call of each compartment, enhancing disease first.
+    latter is that scan, where the criteria compare with it. ``progression_scan``: for PD, the scan that the
+    progression is dated to. ``parts``: for mixed tumours the call of each compartment, enhancing disease first.
     """
 
     scan: str
