@@ -187,12 +187,21 @@ def box(shape, low, high, label=1) -> np.ndarray:
     return labels
 
 
-def test_scans_of_one_grid_stay_as_they_are():
-    one, other = box((9, 9, 9), (2, 2, 2), (5, 5, 5)), box((9, 9, 9), (3, 2, 2), (6, 5, 5))
-    arrays, edges = on_one_grid([outlined(one, (1, 1, 3)), outlined(other, (1, 1, 3))])
-    assert np.array_equal(arrays[0], one)
-    assert np.array_equal(arrays[1], other)
+def test_scans_of_one_grid_are_not_resampled():
+    """Voxels of 1 x 1 x 3 mm, one scan whole and one cut out of the same lattice: cut to what holds both lesions."""
+    one, other = box((9, 9, 9), (2, 2, 2), (5, 5, 5)), box((9, 9, 9), (4, 2, 2), (7, 5, 6), label=2)
+    arrays, edges = on_one_grid([outlined(one, (1, 1, 3)), outlined(other[3:], (1, 1, 3), origin=(3, 0, 0))])
     assert edges == (1.0, 1.0, 3.0)
+    both = np.stack(arrays)
+    both = both[:, *(slice(a.min(), a.max() + 1) for a in np.nonzero(both.any(axis=0)))]
+    assert np.array_equal(both[0], one[2:7, 2:5, 2:6])
+    assert np.array_equal(both[1], other[2:7, 2:5, 2:6])
+
+
+def test_grids_that_lie_half_a_voxel_apart_are_not_one():
+    one = box((9, 9, 9), (2, 2, 2), (5, 5, 5))
+    _, edges = on_one_grid([outlined(one, (3, 3, 3)), outlined(one, (3, 3, 3), origin=(1.5, 0, 0))])
+    assert edges == (1.0, 1.0, 1.0)
 
 
 def test_another_grid_and_a_moved_head_land_on_the_same_voxels():

@@ -24,8 +24,9 @@ _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Both images are compared on a grid this coarse: a head is moved by far more than is read off there.
 _COMPARED_MM = 4.0
 _SAME_SIMILARITY = 0.005
-# Lesions are tracked on voxels of this size where the scans' own grids differ.
-_TRACKED_MM = 1.0
+# Lesions are tracked on voxels of 1 mm where the scans' own grids differ.
+_TRACKED = np.eye(4)
+_SAME_VOXEL = 1e-3
 _BINS = 32
 _ITERATIONS = 200
 # The step shrinks so slowly because turns show less in the similarity than shifts do: with the usual 0.5 it was used up
@@ -204,7 +205,7 @@ def _as_matrix(transform: sitk.Euler3DTransform) -> Affine:
 
 @dataclass(frozen=True)
 class Outlined:
-    """One scan's lesions: ``labels`` (i, j, k) on its own grid, ``affine`` voxel to its RAS world, mm."""
+    """One scan's lesions: ``labels`` (i, j, k), of the whole scan or cut out, ``affine`` voxel to its RAS world, mm."""
 
     labels: NDArray[np.int32]
     affine: Affine
@@ -214,37 +215,40 @@ class Outlined:
 def on_one_grid(scans: Sequence[Outlined]) -> tuple[list[NDArray[np.int32]], tuple[float, float, float]]:
     """Every scan's labels on one grid in the first scan's world, for tracking alone.
 
-    Scans of one grid that were not moved are returned as they are. Otherwise the grid has voxels of 1 mm and holds all
-    lesions of all scans, so that none is lost at an edge; nearest neighbour; a lesion so thin that it falls between the
-    voxels keeps one.
+    The grid holds all lesions of all scans, so that none is lost at an edge. Its voxels are the scans' own where they
+    share them and none was moved, and nothing is resampled then; otherwise they are cubes of 1 mm, nearest neighbour,
+    and a lesion so thin that it falls between them keeps one.
 
     Returns:
         Label arrays of one shape, and their voxel edges in mm.
     """
-    first = scans[0]
-    if all(_lie_alike(first, scan) for scan in scans):
-        edges = np.sqrt((first.affine[:3, :3] ** 2).sum(axis=0))
-        return [scan.labels for scan in scans], (float(edges[0]), float(edges[1]), float(edges[2]))
-    corners = [_corners(scan) for scan in scans if scan.labels.any()]
+    base = scans[0].affine if all(_share_voxels(scans[0], scan) for scan in scans) else _TRACKED
+    corners = [_corners(scan, base) for scan in scans if scan.labels.any()]
     points = np.concatenate(corners) if corners else np.zeros((1, 3))
-    low = np.floor(points.min(axis=0) / _TRACKED_MM)
-    shape = (np.ceil(points.max(axis=0) / _TRACKED_MM) - low + 1).astype(int)
-    grid = np.diag([_TRACKED_MM, _TRACKED_MM, _TRACKED_MM, 1.0])
-    grid[:3, 3] = low * _TRACKED_MM
-    return [_brought(scan, grid, shape) for scan in scans], (_TRACKED_MM, _TRACKED_MM, _TRACKED_MM)
+    low = np.floor(points.min(axis=0))
+    shape = (np.ceil(points.max(axis=0)) - low + 1).astype(int)
+    grid = base.copy()
+    grid[:3, 3] += base[:3, :3] @ low
+    edges = np.sqrt((base[:3, :3] ** 2).sum(axis=0))
+    return [_brought(scan, grid, shape) for scan in scans], (float(edges[0]), float(edges[1]), float(edges[2]))
 
 
-def _lie_alike(first: Outlined, scan: Outlined) -> bool:
-    unmoved = np.array_equal(first.to_first, scan.to_first)
-    return unmoved and first.labels.shape == scan.labels.shape and np.allclose(first.affine, scan.affine, atol=1e-3)
+def _share_voxels(first: Outlined, scan: Outlined) -> bool:
+    """Whether both lie on one lattice of voxels, unmoved."""
+    steps = np.linalg.inv(first.affine) @ scan.affine
+    turned = np.abs(steps[:3, :3] - np.eye(3)).max() > _SAME_VOXEL
+    return not turned and np.abs(steps - np.rint(steps)).max() <= _SAME_VOXEL and np.array_equal(
+        first.to_first, scan.to_first
+    )  # fmt: skip
 
 
-def _corners(scan: Outlined) -> NDArray[np.float64]:
-    """The eight corners of the box around all lesions, (8, 3), in the first scan's world."""
+def _corners(scan: Outlined, base: Affine) -> NDArray[np.float64]:
+    """The eight corners of the box around all lesions, (8, 3), in voxels of ``base``, a grid of the first's world."""
     places = np.argwhere(scan.labels)
-    low, high = places.min(axis=0) - 0.5, places.max(axis=0) + 0.5
-    ends = np.array([[(low, high)[pick][axis] for axis, pick in enumerate(picks)] for picks in np.ndindex(2, 2, 2)])
-    return np.asarray((ends @ (scan.to_first @ scan.affine)[:3, :3].T) + (scan.to_first @ scan.affine)[:3, 3])
+    ends = np.stack([places.min(axis=0) - 0.5, places.max(axis=0) + 0.5])
+    picked = np.array([[ends[pick, axis] for axis, pick in enumerate(picks)] for picks in np.ndindex(2, 2, 2)])
+    mapping = np.linalg.inv(base) @ scan.to_first @ scan.affine
+    return np.asarray(picked @ mapping[:3, :3].T + mapping[:3, 3])
 
 
 def _brought(scan: Outlined, grid: Affine, shape: NDArray[np.int_]) -> NDArray[np.int32]:
