@@ -107,6 +107,9 @@ def _measure(ray: Any, workers: int | None) -> _Room:
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
     """Ray, connected to a cluster for the block."""
+    if address != "auto" and ":" not in address:
+        # Ray would take other words for a wish to start a cluster of its own.
+        raise RunError(problem("auto, host:port or ray://host:port", address, "--ray", "correct the address"))
     os.environ |= _VARIABLES
     try:
         import ray

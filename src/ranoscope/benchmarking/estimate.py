@@ -7,6 +7,7 @@ a layer take on this machine is measured on a small block. Reading and augmentin
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -36,20 +37,28 @@ _EDGE, _CHANNELS = {"cpu": 32, "cuda": 96}, {"cpu": 16, "cuda": 64}
 
 @dataclass(frozen=True)
 class Footprint:
-    """One training step of a network: bytes, floating-point operations, and calls of layers."""
+    """One training step of a network: its memory, what it keeps for the backward pass, its floating-point operations
+    and its calls of layers.
+    """
 
     parameters: int
     memory_bytes: int
+    kept_bytes: int
     flops: int
     layers: int
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Of this machine in training: operations per second, and seconds that a layer takes however little it computes."""
+    """Of this machine in training: seconds per operation, per byte kept, and per layer however little it computes."""
 
-    flops_per_second: float
-    seconds_per_layer: float
+    per_flop: float
+    per_byte: float
+    per_layer: float
+
+    def seconds(self, step: Footprint) -> float:
+        """What one training step takes."""
+        return step.flops * self.per_flop + step.kept_bytes * self.per_byte + step.layers * self.per_layer
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ def measure_step(recipe: Recipe) -> Footprint:
     copies = 1 + _COPIES + (recipe.training.weight_averaging > 0)
     share = _BF16_SHARE if recipe.training.precision == "bf16-mixed" else 1.0
     memory = _FLOAT * (weights * copies + pair.numel()) + int(share * kept.bytes)
-    return Footprint(weights, memory, counter.get_total_flops(), layers.calls)
+    return Footprint(weights, memory, kept.bytes, counter.get_total_flops(), layers.calls)
 
 
 def cell_seconds(recipe: Recipe, step: Footprint, speed: Speed, cases: int) -> float:
@@ -130,38 +139,43 @@ def cell_seconds(recipe: Recipe, step: Footprint, speed: Speed, cases: int) -> f
     published = recipe.folds.protocol is FoldProtocol.AS_PUBLISHED
     inner = cases - others if published else others * recipe.training.inner_validation
     learnt = others if published else others - inner
-    each = step.flops / speed.flops_per_second + step.layers * speed.seconds_per_layer
     steps = (learnt + _FORWARD * inner) / recipe.training.batch_size
-    return recipe.training.epochs * steps * each
+    return recipe.training.epochs * steps * speed.seconds(step)
 
 
 def calibrate(device: str, bf16: bool) -> Speed:
-    """Time training steps of convolution, batch norm and ReLU, on a volume that is bound by arithmetic and a tiny one.
+    """Time training steps: of convolutions (operations), norms and activations (bytes), and a tiny volume (layers).
 
     Args:
         device: cpu or cuda.
         bf16: under autocast.
     """
     channels, edge = _CHANNELS[device], _EDGE[device]
-    block = nn.Sequential()
-    for _ in range(2):
-        block.extend([nn.Conv3d(channels, channels, 3, padding=1), nn.BatchNorm3d(channels), nn.ReLU()])
-    block = cast(nn.Sequential, block.to(device, memory_format=torch.channels_last_3d))  # type: ignore[call-overload]
+    dense = _block(device, [nn.Conv3d(channels, channels, 3, padding=1) for _ in range(2)])
+    light = _block(device, [layer for _ in range(2) for layer in (nn.InstanceNorm3d(channels, affine=True), nn.GELU())])
     large, tiny = (torch.rand(2, channels, size, size, size, device=device) for size in (edge, 2))
+    per_layer = _usual(dense, tiny, bf16) / len(dense)
     with FlopCounterMode(display=False) as counter:
-        _step(block, large, bf16)
-    per_layer = _fastest(block, tiny, bf16) / len(block)
-    seconds = max(_fastest(block, large, bf16) - per_layer * len(block), 1e-9)
-    return Speed(counter.get_total_flops() / seconds, per_layer)
+        _step(dense, large, bf16)
+    kept = _Kept(light)
+    with torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
+        _step(light, large, bf16)
+    seconds = [max(_usual(block, large, bf16) - per_layer * len(block), 1e-9) for block in (dense, light)]
+    return Speed(seconds[0] / counter.get_total_flops(), seconds[1] / kept.bytes, per_layer)
 
 
-def _fastest(block: nn.Module, images: Tensor, bf16: bool) -> float:
+def _block(device: str, layers: list[nn.Module]) -> nn.Sequential:
+    block = nn.Sequential(*layers).to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return cast(nn.Sequential, block)
+
+
+def _usual(block: nn.Module, images: Tensor, bf16: bool) -> float:
     taken = []
     for _ in range(_REPEATS):
         began = time.perf_counter()
         _step(block, images, bf16)
         taken.append(time.perf_counter() - began)
-    return min(taken)
+    return statistics.median(taken)
 
 
 def _step(block: nn.Module, images: Tensor, bf16: bool) -> None:

@@ -75,7 +75,8 @@ def _macro_precision(matrix: FloatArray) -> FloatArray:
 
 
 def _one_against_the_rest(truth: IntArray, probabilities: FloatArray, members: FloatArray) -> FloatArray:
-    places = range(probabilities.shape[1])
+    # Of two classes both sides are the same figure, but for ties that rounding makes or breaks.
+    places = range(probabilities.shape[1]) if probabilities.shape[1] > 2 else (0,)
     each = [roc_auc(truth == place, probabilities[:, place], members) for place in places]
     mean: FloatArray = np.mean(each, axis=0)
     return mean
