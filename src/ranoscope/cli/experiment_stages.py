@@ -78,4 +78,6 @@ def run_pretrain_rotations(recipe: str, changes: list[str], cohort_run: Path, ou
     with progress_bar("pretrain") as told:
         records = pretrain_rotations(load_recipe(recipe, changes), cohort_run, out, told, images)
     worst = min(record["held_out_accuracy"] for record in records)
-    say(f"Rotations: {out} ({len(records)} folds; held-out training patients: {worst:.1%} right or more, chance 16.7%)")
+    say(
+        f"Rotations: {out} ({len(records)} folds; right on held-out training patients: {worst:.1%} or more; chance 1/6)"
+    )

@@ -29,15 +29,15 @@ _TRAINED_BY = (
 
 
 def training_fingerprint(recipe: Recipe) -> str:
-    """Fingerprint of all settings that decide a fold's weights; where and how fast it ran, and where the pretrained
-    weights lie, does not (what is in them is part of a cell's key).
+    """Fingerprint of all settings that decide a fold's weights; where and how fast it ran, and how the file of
+    pretrained weights is called, does not (what is in it is part of a cell's key).
     """
     training = recipe.training.model_copy(
         update={"accelerator": "auto", "devices": "auto", "strategy": "auto", "workers": 0, "compile": False}
     )
     pretraining = recipe.pretraining
     if hasattr(pretraining, "weights"):
-        pretraining = pretraining.model_copy(update={"weights": Path(pretraining.weights.name)})
+        pretraining = pretraining.model_copy(update={"weights": Path()})
     return recipe.model_copy(update={"training": training, "pretraining": pretraining}).fingerprint(*_TRAINED_BY)
 
 
