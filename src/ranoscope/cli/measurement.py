@@ -10,12 +10,42 @@ import typer
 from ranoscope.cli import measurement_stages as stages
 from ranoscope.cli.app import MEASURED, OutOption, app
 from ranoscope.cli.terminal import OUT
-from ranoscope.domain import RESEARCH_USE_ONLY
+from ranoscope.domain import LABELS, RESEARCH_USE_ONLY, Segmenter
+from ranoscope.measuring.visits import PATIENT
 from ranoscope.response.criteria import CRITERIA
 from ranoscope.response.timeline import Measure
 
 _CRITERIA = ", ".join(one.name for one in CRITERIA)
+_LABELS = ", ".join(LABELS)
 FolderOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.", show_default=False)]
+
+
+@app.command(rich_help_panel=MEASURED)
+def measure(
+    masks: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MASK...", help="Masks of one patient in order of time, or LUMIERE's Patient-NNN folder."
+        ),
+    ],
+    out: FolderOption,
+    labels: Annotated[str, typer.Option(help=f"Whose labels the masks carry: {_LABELS}.")] = Segmenter.DEEPBRATUMIA,
+    image: Annotated[
+        list[Path] | None, typer.Option(metavar="CT1", help="The CT1 image of each mask, in their order; repeatable.")
+    ] = None,
+    days: Annotated[
+        str | None, typer.Option(help="Day of each mask, e.g. 0,84,168; not needed where names hold week-NNN.")
+    ] = None,
+    patient: Annotated[str, typer.Option(help="Pseudonym of the patient, for masks.")] = PATIENT,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. lesions.minimum_mm3=50; repeatable."),
+    ] = None,
+) -> None:
+    """Find, follow and measure the lesions of a patient; DIR/timeline.json for `respond`, DIR/lesions.csv, pictures."""
+    scans = stages.find_scans(masks, labels, image or [], days, patient)
+    stages.run_measure(scans, changes or [], out)
+    OUT.print(f"[dim]{RESEARCH_USE_ONLY}[/]")
 
 
 @app.command(rich_help_panel=MEASURED)

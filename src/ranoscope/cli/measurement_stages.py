@@ -3,13 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ranoscope import runs
 from ranoscope.cli.terminal import OUT, progress_bar, say, warn
-from ranoscope.config import EvaluationSettings, FoldSettings
+from ranoscope.config import EvaluationSettings, FoldSettings, overlay, parse_change, parse_settings
+from ranoscope.domain import Segmenter
+from ranoscope.errors import RecipeError, problem
+from ranoscope.measuring.visits import PatientScans
+from ranoscope.response.reading import TIMELINE
 from ranoscope.response.timeline import Measure
 
 _ALL = "all"
+
+
+def find_scans(masks: list[Path], labels: str, images: list[Path], days: str | None, patient: str) -> PatientScans:
+    """The patient's scans, from a LUMIERE folder or from single masks.
+
+    Raises:
+        RecipeError: labels of no known convention, or days that are no whole numbers.
+    """
+    from ranoscope.measuring.labels import named_convention
+    from ranoscope.measuring.visits import visits_of_folder, visits_of_masks
+
+    convention = named_convention(labels)
+    if len(masks) == 1 and masks[0].is_dir() and isinstance(convention, Segmenter):
+        return visits_of_folder(masks[0], convention)
+    try:
+        numbers = [int(day) for day in days.split(",")] if days else []
+    except ValueError as error:
+        raise RecipeError(problem("whole days joined by commas", f"`{days}`", "--days", "write e.g. 0,84")) from error
+    return visits_of_masks(masks, convention, images, numbers, patient)
+
+
+def run_measure(scans: PatientScans, changes: list[str], out: Path) -> None:
+    """Measure a patient's lesions and print them."""
+    from ranoscope.measuring.measure import MeasureSettings, measure
+    from ranoscope.measuring.tables import render_lesions
+
+    content: dict[str, Any] = {}
+    for change in changes:
+        content = overlay(content, parse_change(change))
+    settings = parse_settings(MeasureSettings, content, "--set")
+    with progress_bar("measure") as told:
+        measurement = measure(scans, out, settings, told)
+    OUT.print(render_lesions(measurement.timeline))
+    warn([f"{note.scan}: {note.sentence}" for note in measurement.notes])
+    say(f"Timeline: {out / TIMELINE} (next: ranoscope respond {out})")
 
 
 def run_respond(timeline: Path, names: str, measure: Measure, changes: list[str], out: Path) -> None:
