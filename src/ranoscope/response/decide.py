@@ -80,7 +80,7 @@ class Row(Enum):
     DECLINE_ALONE = "6c", Category.SD, None, "Clinical decline alone is no progression here, and forbids a response."
     RECURRENCE = "7", Category.PD, None, "Measurable tumour where there was none at the nadir is progression."
     NOTHING_TO_MEASURE = "8", Category.SD, None, "Without measurable disease at baseline, SD is the best category."
-    CR = "9", Category.CR, None, "All tumour is gone, without steroids above physiological dose, and confirmed."
+    CR = "9", Category.CR, None, "All tumour is gone, confirmed, and no steroids above physiological dose are known of."
     CR_WAITS = "10", Category.SD, Category.CR, "All tumour is gone, but no second scan confirms it yet."
     CR_WAITS_AS_PR = "10a", Category.PR, Category.CR, "All tumour is gone, not confirmed yet; a partial response is."
     CR_WAITS_AS_MR = "10b", Category.MR, Category.CR, "All tumour is gone, not confirmed yet; a minor response is."
