@@ -31,7 +31,7 @@ class _View(NamedTuple):
     """How slices across one axis are shown. ``edges``: letters at the left, right, top and bottom."""
 
     name: str
-    index: str
+    axis: str
     edges: str
     side: str
 
@@ -266,7 +266,7 @@ def _words(figure: Figure, picture: LesionPicture) -> None:
 def _place(picture: LesionPicture) -> str:
     view = _VIEWS[picture.slice_axis]
     height = float(picture.lesion.longest.start_mm[picture.slice_axis])
-    return f"{view.name} slice {view.index} = {picture.lesion.slice_index} ({height:+.0f} mm)".replace("-", "−")
+    return f"{view.name} slice {view.axis} = {picture.lesion.slice_index} ({height:+.0f} mm)".replace("-", "−")
 
 
 def _sizes(lesion: MeasuredLesion) -> str:
