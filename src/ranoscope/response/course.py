@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import NamedTuple
@@ -46,19 +46,20 @@ class Finding:
     """The judgement on one scan, presuming what is presumed of the scans before it.
 
     ``row``: the row that applies if every unknown is as presumed. ``possible``: every row that may apply.
-    ``unknown``: names of the facts, any of which could change the category. ``facts``, ``presumed``: by question.
-    ``waiting``: index of the scan whose progression waits for a repeat. ``earlier``: the responses that the scans
-    before it show.
+    ``decisive``: the unknown facts, any of which could change the category, by question; ``unknown``: their names.
+    ``facts``, ``presumed``: by question. ``waiting``: index of the scan whose progression waits for a repeat.
+    ``earlier``: the responses that the scans before it show.
     """
 
     place: int
     row: Row
     possible: tuple[Row, ...]
-    unknown: tuple[str, ...]
+    decisive: frozenset[int]
     step: Step
     facts: tuple[Truth, ...]
     presumed: Presumed
     references: References
+    unknown: tuple[str, ...] = ()
     waiting: int | None = None
     earlier: tuple[Level, ...] = ()
 
@@ -96,7 +97,7 @@ def _judge(
             found[view] = _judge_in(ground, place, view, stated, presumed)
         after |= dict.fromkeys(_after(ground, state, found[view]))
     possible = tuple(dict.fromkeys(row for one in found.values() for row in one.possible))
-    unknown = [name for one in found.values() for name in one.unknown]
+    unknown = _names(ground, place, found.values())
     if len({one.shows for one in found.values()}) > 1:
         unknown.append(EARLIER)
     first, named = next(iter(found.values())), tuple(dict.fromkeys(unknown))
@@ -132,13 +133,12 @@ def _judge_in(ground: Ground, place: int, view: _View, stated: Mapping[Question,
         answers[Question.NEW_LESION] = True
     facts = _IN_ORDER(answers)
     weighed = weigh_rows(ground.rules, view.step, facts, presumed, category_of)
-    row, decisive = weighed.presumed, frozenset(map(Question, weighed.decisive))
+    row, decisive = weighed.presumed, weighed.decisive
     if missing := _missing(ground, place, references):
         # Whether a response would wait for its confirmation is not known either then.
-        rated = frozenset(map(Question, weigh_rows(ground.rules, view.step, facts, presumed, rating_of).decisive))
+        rated = weigh_rows(ground.rules, view.step, facts, presumed, rating_of).decisive
         row, decisive = (Row.NOT_EVALUABLE, rated | decisive) if rated & missing else (row, decisive)
-    unknown = tuple(name for question in sorted(decisive) for name in _names(ground, place, question, references))
-    return Finding(place, row, weighed.possible, unknown, view.step, facts, presumed, references)
+    return Finding(place, row, weighed.possible, decisive, view.step, facts, presumed, references)
 
 
 def _confirmed(ground: Ground, place: int, levels: Sequence[Level]) -> tuple[dict[Question, Truth], Presumed]:
@@ -166,19 +166,23 @@ def _missing(ground: Ground, place: int, references: References) -> frozenset[Qu
     return missing
 
 
-def _names(ground: Ground, place: int, question: Question, references: References) -> list[str]:
-    """What is unknown, in words."""
-    if question is Question.EARLY:
-        window = ground.criteria.early_window
-        after = window is not None and window.after_radiotherapy
-        return ["end of radiotherapy" if after else "start of immunotherapy"]
-    if question in _FACT_NAMES:
-        return [_FACT_NAMES[question]]
-    names = ["size"] if ground.sizes[place] is None and question is not Question.MEASURABLE_AT_BASELINE else []
-    if question in _AGAINST_NADIR:
-        names += [f"size at {ground.scan(one).id}" for one in references.unmeasured]
-    if question in _AGAINST_BASELINE and ground.sizes[ground.baseline] is None:
-        names.append(f"size at {ground.scan(ground.baseline).id}")
+def _names(ground: Ground, place: int, found: Collection[Finding]) -> list[str]:
+    """What is unknown and decides, in words."""
+    names: list[str] = []
+    window = ground.criteria.early_window
+    for question in sorted(frozenset[int]().union(*(one.decisive for one in found))):
+        if question in _FACT_NAMES:
+            names.append(_FACT_NAMES[Question(question)])
+        elif question == Question.EARLY:
+            after = window is not None and window.after_radiotherapy
+            names.append("end of radiotherapy" if after else "start of immunotherapy")
+        elif ground.sizes[place] is None and question != Question.MEASURABLE_AT_BASELINE:
+            names.append("size")
+        if question in _AGAINST_NADIR:
+            passed = sorted({scan for one in found for scan in one.references.unmeasured})
+            names += [f"size at {ground.scan(scan).id}" for scan in passed]
+        if question in _AGAINST_BASELINE and ground.sizes[ground.baseline] is None:
+            names.append(f"size at {ground.scan(ground.baseline).id}")
     return names
 
 

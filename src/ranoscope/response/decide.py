@@ -60,8 +60,14 @@ class Outcome(Enum):
     NO_PROGRESSION = auto()
 
 
+_OUTCOMES = {"6": Outcome.DOUBTED, "6a": Outcome.DOUBTED, "6b": Outcome.WAITS}
+
+
 class Row(Enum):
-    """Rows of the table: identifier, category, the category that waits for confirmation, and the row in words."""
+    """Rows of the table: identifier, category, the category that waits for confirmation, and the row in words.
+
+    ``outcome``: what the row means for later scans.
+    """
 
     NEW_LESION = "1", Category.PD, None, "A new lesion is progression."
     NON_MEASURABLE = "2", Category.PD, None, "Clear progression of non-measurable disease is progression."
@@ -106,15 +112,7 @@ class Row(Enum):
         self.category = category
         self.preliminary = preliminary
         self.sentence = sentence
-
-    @property
-    def outcome(self) -> Outcome:
-        """What the row means for later scans."""
-        if self.category is Category.PD:
-            return Outcome.PROGRESSION
-        if self is Row.REPEAT:
-            return Outcome.WAITS
-        return Outcome.DOUBTED if self in SUSPICIOUS else Outcome.NO_PROGRESSION
+        self.outcome = _OUTCOMES.get(number, Outcome.PROGRESSION if category is Category.PD else Outcome.NO_PROGRESSION)
 
     @property
     def level(self) -> int:
@@ -124,7 +122,7 @@ class Row(Enum):
 
 ON_IMAGES = frozenset({Row.NEW_LESION, Row.NON_MEASURABLE, Row.ENHANCEMENT, Row.T2, Row.GROWTH, Row.RECURRENCE})
 # Progression that was seen and not called.
-SUSPICIOUS = frozenset({Row.DOSE_LOWERED, Row.TOO_EARLY, Row.REPEAT})
+SUSPICIOUS = frozenset(row for row in Row if row.outcome in (Outcome.WAITS, Outcome.DOUBTED))
 RESPONSE_LEVELS = {Category.CR: 3, Category.PR: 2, Category.MR: 1}
 
 
