@@ -156,7 +156,7 @@ def test_a_killed_worker_fails_its_cell_alone_and_the_next_call_finishes_it(coho
     # It went on where the killed one stopped, and no other cell was trained again.
     trained = [what for what in epochs if ", epoch " in what and ", epoch 0" not in what]
     assert all(what.startswith("a/victim, seed 0, fold 1 of 2") for what in trained)
-    assert 1 <= len(trained) <= 4
+    assert 1 <= len(trained) <= 5
 
 
 def test_ctrl_c_ends_the_workers_and_the_exit_code_says_so(cohort, recipes, tmp_path):

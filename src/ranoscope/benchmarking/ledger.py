@@ -65,7 +65,7 @@ class Ledger:
 
     def failed(self, key: Key, message: str) -> None:
         """A cell that could not even begin."""
-        self.entries[key] = replace(self.entries[key], state=FAILED, message=message)
+        self.entries[key] = replace(self.entries[key], state=FAILED, message=self._inside(message))
         self._epochs[key] = self.entries[key].epochs
 
     def heard(self, job: Job, epoch: int, what: str) -> None:
@@ -81,7 +81,7 @@ class Ledger:
             state=FINISHED if outcome.finished else FAILED,
             seconds=round((entry.seconds or 0.0) + outcome.seconds, 1),
             attempts=entry.attempts + outcome.attempts,
-            message=outcome.message,
+            message=self._inside(outcome.message),
         )
         self._epochs[job.key] = entry.epochs
         self._write()
@@ -94,6 +94,10 @@ class Ledger:
     def rows(self) -> list[dict[str, Any]]:
         """All entries as they are in cells.json."""
         return [asdict(entry) for entry in self.entries.values()]
+
+    def _inside(self, message: str) -> str:
+        """A message with places named from the folder on: where it is on this machine is nobody else's concern."""
+        return message.replace(f"{self.folder.resolve()}/", "").replace(f"{self.folder}/", "")
 
     def _show(self, what: str) -> None:
         total = sum(entry.epochs for entry in self.entries.values())
