@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from ranoscope.measuring.diameters import measure_piece, outside_share
 
@@ -132,3 +133,52 @@ def test_the_smallest_shapes_have_diameters(shape):
     assert found.longest_mm <= math.hypot(2 * shape[0], 3 * shape[1]) + 1e-9
     if 1 in shape and shape != (1, 1):
         assert found.longest_mm == pytest.approx(max(2 * shape[0], 3 * shape[1]))
+
+
+def test_the_perpendicular_stays_in_tissue_and_is_no_longer_than_the_longest():
+    """Two slabs joined by a corner: their outline cuts the bays between them, where a chord of 12 mm would run."""
+    text = [
+        "#####.....",
+        "#####.....",
+        "#####.####",
+        ".....#####",
+        ".....#####",
+        "......####",
+        "......####",
+        "......####",
+    ]
+    shape = np.array([[letter == "#" for letter in row] for row in text])
+    found = measure_piece(shape, (1.0, 1.0), _OUTSIDE)
+    assert found.perpendicular_mm <= found.longest_mm
+    start, end = found.perpendicular
+    places = start + np.linspace(0.5 / abs(end - start).max(), 1 - 0.5 / abs(end - start).max(), 4001)[:, None] * (
+        end - start
+    )
+    index = np.rint(places).astype(int)
+    assert (~shape[tuple(index.T)]).mean() <= _OUTSIDE + 1e-3
+
+
+@pytest.mark.parametrize("size", [5, 7, 9, 10])
+@pytest.mark.parametrize("centre", [(0.0, 0.0), (0.0, 0.5), (0.5, 0.0)])
+def test_small_discs_are_not_refused_for_the_half_voxel_their_outline_bulges(size, centre):
+    found = measure_piece(ellipse(size, size, 0, (1.0, 1.0), centre), (1.0, 1.0), _OUTSIDE)
+    assert found.longest_mm == pytest.approx(size, abs=1.0)
+    assert found.perpendicular_mm == pytest.approx(size, abs=1.0)
+
+
+def test_a_shape_that_cannot_reach_a_length_is_passed_over_and_one_that_does_is_not():
+    shape = rectangle(6, 8)
+    assert measure_piece(shape, (1.0, 1.0), _OUTSIDE, 10.0).longest_mm == pytest.approx(10)
+    assert measure_piece(shape, (1.0, 1.0), _OUTSIDE, 10.001) is None
+
+
+def test_vertices_of_an_outline_that_coincide_are_no_diameter():
+    """Voxels that touch by corners bring two vertices of the outline to one place."""
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        shape = ndimage.binary_fill_holes(rng.random((6, 6)) < 0.45)
+        labels, count = ndimage.label(shape, np.ones((3, 3)))
+        for number in range(1, count + 1):
+            found = measure_piece(labels == number, (1.0, 1.0), _OUTSIDE)
+            assert 0 < found.longest_mm < 9
+            assert found.perpendicular_mm <= found.longest_mm + 1e-6

@@ -4,10 +4,11 @@ Definition, in this order (RANO: the longest diameter first):
 
 1. Holes enclosed by the shape are filled: a ring with a necrotic core is measured by its outer contour.
 2. The longest diameter joins two vertices of ``outline`` and runs inside the shape, but for a share of its length of at
-   most ``outside``; if the longest pair does not, the next longest is taken, so that an L or a C is measured in tissue.
+   most ``outside`` (the last half voxel at either end apart); if the longest pair does not, the next longest is taken,
+   so that an L or a C is measured in tissue.
 3. The perpendicular diameter is exactly perpendicular to it, reaches from border to border without leaving the outline,
-   and crosses it. Between two vertices its length changes linearly along the longest diameter, so the longest stands
-   at a vertex.
+   crosses it, runs inside the shape as the longest one does, and is not longer than it. It is the longest of those that
+   stand at a vertex of the outline: between two vertices the length changes linearly along the longest diameter.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from ranoscope.measuring.outline import Points, outline
 _FEW, _MANY = 4, 128
 # Perpendiculars are laid this share of the longest diameter beside each vertex, where no line meets a vertex.
 BESIDE = 1e-9
+# Added to the share that may lie outside: on a grid a share is often exactly the limit, and rounding must not decide.
+SLACK = 1e-6
+# A border is known to half a voxel, and the outline may lie beyond the voxels there: a chord is judged in between.
+END = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,19 +45,26 @@ class Diameters:
         return self.longest_mm * self.perpendicular_mm
 
 
-def measure_piece(filled: NDArray[np.bool_], spacing_mm: tuple[float, float], outside: float) -> Diameters:
+def measure_piece(
+    filled: NDArray[np.bool_], spacing_mm: tuple[float, float], outside: float, least_mm: float = 0.0
+) -> Diameters | None:
     """Both diameters of one 8-connected shape without holes.
 
     Args:
         filled: bool (u, v), not empty.
         spacing_mm: voxel edges along u and v.
-        outside: the largest share of the longest diameter that may lie outside the shape's voxels.
+        outside: the largest share of either diameter that may lie outside the shape's voxels.
+        least_mm: no shorter longest diameter is looked for; None where the shape has none that reaches it.
     """
     spacing = np.array(spacing_mm)
     vertices = outline(filled)
-    start, end = _longest(filled, vertices, spacing, outside)
-    longest = np.stack([start, end])
-    perpendicular = _perpendicular(vertices * spacing, start * spacing, end * spacing) / spacing
+    longest = _longest(filled, vertices, spacing, (outside, least_mm))
+    if longest is None:
+        return None
+    stretches = _perpendiculars(vertices * spacing, longest * spacing) / spacing
+    perpendicular = _first_inside(filled, stretches, outside)
+    if perpendicular is None:
+        perpendicular = np.tile(longest.mean(axis=0), (2, 1))
     return Diameters(longest, _length(longest * spacing), perpendicular, _length(perpendicular * spacing))
 
 
@@ -84,9 +96,17 @@ def outside_share(filled: NDArray[np.bool_], starts: Points, ends: Points) -> ND
     return share
 
 
+def _run_inside(filled: NDArray[np.bool_], starts: Points, ends: Points, outside: float) -> NDArray[np.bool_]:
+    """Which chords run inside the shape between their ends, (n,)."""
+    run = ends - starts
+    trimmed = (END / np.maximum(np.abs(run).max(axis=1), 2 * END))[:, None] * run
+    return outside_share(filled, starts + trimmed, ends - trimmed) <= outside + SLACK
+
+
 def _longest(
-    filled: NDArray[np.bool_], vertices: Points, spacing: NDArray[np.float64], outside: float
-) -> tuple[Points, Points]:
+    filled: NDArray[np.bool_], vertices: Points, spacing: NDArray[np.float64], limits: tuple[float, float]
+) -> Points | None:
+    outside, least_mm = limits
     scaled = vertices * spacing
     first, second = np.triu_indices(len(vertices), 1)
     lengths = ((scaled[first] - scaled[second]) ** 2).sum(axis=1)
@@ -96,12 +116,15 @@ def _longest(
         if begin + size > len(order):
             order = _longest_first(lengths, first, second, len(lengths))
         batch = order[begin : begin + size]
-        fits = outside_share(filled, vertices[first[batch]], vertices[second[batch]]) <= outside
+        batch = batch[lengths[batch] >= least_mm**2 - SLACK]
+        if not len(batch):
+            break
+        fits = _run_inside(filled, vertices[first[batch]], vertices[second[batch]], outside)
         if fits.any():
             pair = batch[int(fits.argmax())]
-            return vertices[first[pair]], vertices[second[pair]]
+            return np.stack([vertices[first[pair]], vertices[second[pair]]])
         begin, size = begin + size, _MANY
-    return vertices[first[order[0]]], vertices[second[order[0]]]
+    return None
 
 
 def _longest_first(
@@ -115,23 +138,36 @@ def _longest_first(
     return ordered
 
 
-def _perpendicular(vertices_mm: Points, start_mm: Points, end_mm: Points) -> Points:
-    """End points (2, 2) in mm of the longest perpendicular; both the middle of the diameter where there is none."""
-    run = end_mm - start_mm
+def _perpendiculars(vertices_mm: Points, longest_mm: Points) -> Points:
+    """Stretches (n, 2, 2) in mm at the vertices across the longest diameter (2, 2), longest first, none longer."""
+    run = longest_mm[1] - longest_mm[0]
     length = float(np.hypot(*run))
     along, across = run / length, np.array([-run[1], run[0]]) / length
-    place = (vertices_mm - start_mm) @ along
-    height = (vertices_mm - start_mm) @ across
+    place = (vertices_mm - longest_mm[0]) @ along
+    height = (vertices_mm - longest_mm[0]) @ across
     beside = BESIDE * length
     lines = np.concatenate([place - beside, place + beside])
     lines = np.unique(lines[(lines > 0) & (lines < length)])
     low, high = _crossing_interval(lines, place, height)
-    if not len(lines) or not (high - low > 0).any():
-        middle = (start_mm + end_mm) / 2
-        return np.stack([middle, middle])
-    best = int(np.argmax(high - low))
-    foot = start_mm + lines[best] * along
-    return np.stack([foot + low[best] * across, foot + high[best] * across])
+    # The two diameters of a square are equally long but for rounding.
+    kept = np.flatnonzero((high - low > 0) & (high - low <= length + SLACK))
+    kept = kept[np.argsort(low[kept] - high[kept], kind="stable")]
+    ends = np.stack([low[kept], high[kept]], axis=1)
+    stretches: Points = longest_mm[0] + lines[kept, None, None] * along + ends[..., None] * across
+    return stretches
+
+
+def _first_inside(filled: NDArray[np.bool_], chords: Points, outside: float) -> Points | None:
+    """The first of the chords (n, 2, 2), in voxel indices, that runs inside the shape."""
+    begin, size = 0, _FEW
+    while begin < len(chords):
+        batch = chords[begin : begin + size]
+        fits = _run_inside(filled, batch[:, 0], batch[:, 1], outside)
+        if fits.any():
+            found: Points = batch[int(fits.argmax())]
+            return found
+        begin, size = begin + size, _MANY
+    return None
 
 
 def _crossing_interval(

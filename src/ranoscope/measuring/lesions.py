@@ -214,7 +214,11 @@ def _best_slice(
         # Neither a diameter nor (as a square) a product exceeds what the piece's box allows.
         if best is not None and best[0] > (reach_mm**2 if settings.largest_product else reach_mm):
             break
-        found = measure_piece(filled, spacing_mm, settings.outside)
+        # A product is at most the square of the longest diameter.
+        least = 0.0 if best is None else math.sqrt(best[0]) if settings.largest_product else best[0]
+        found = measure_piece(filled, spacing_mm, settings.outside, least)
+        if found is None:
+            continue
         score = found.product_mm2 if settings.largest_product else found.longest_mm
         if best is None or (score, -place) > (best[0], -best[1]):
             offset = np.array([row, column])
