@@ -194,8 +194,8 @@ def time_whole_mask(generator: np.random.Generator) -> None:
     lesions = measure_lesions(labelled.labels, np.eye(4), 2, 1.0, DiameterSettings())
     wall, busy = time.perf_counter() - began, time.process_time() - busy
     print(
-        f"240 x 240 x 155 voxels, {len(lesions)} lesions, {mask.sum():,} mm³: {busy:.2f} s of processor time, {wall:.2f} s "
-        f"by the clock on a machine of load {os.getloadavg()[0]:.1f}"
+        f"240 x 240 x 155 voxels, {len(lesions)} lesions, {mask.sum():,} mm³: {busy:.2f} s of processor time, "
+        f"{wall:.2f} s by the clock on a machine of load {os.getloadavg()[0]:.1f}"
     )
 
 
