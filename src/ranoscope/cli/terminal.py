@@ -19,6 +19,8 @@ _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 # Set to any text to see where an unexpected error came from; for bug reports.
 TRACE_VARIABLE = "RANOSCOPE_TRACE"
 
+_INTERRUPTED_CODE = 130
+
 Told = Callable[[int, int, str], None]
 
 
@@ -63,8 +65,13 @@ def plain_errors() -> Iterator[None]:
             _ERR.print(f"[bold red]Error[/] {escape(line)}")
         sys.exit(2)
     except KeyboardInterrupt:
-        _ERR.print("[bold]Interrupted.[/] Give the same command again: it goes on where it stopped.")
-        sys.exit(130)
+        _say_interrupted()
+        sys.exit(_INTERRUPTED_CODE)
+    except SystemExit as ended:
+        # Typer catches Ctrl+C first and ends the program without a word.
+        if ended.code == _INTERRUPTED_CODE:
+            _say_interrupted()
+        raise
     except MemoryError:
         _ERR.print(
             "[bold red]Error[/] Expected enough memory, got none left, in this step; use a coarser grid.voxel_mm or a "
@@ -79,3 +86,7 @@ def plain_errors() -> Iterator[None]:
             f"was finished is kept. Set {TRACE_VARIABLE}=1 and give the command again to see where it comes from."
         )
         sys.exit(1)
+
+
+def _say_interrupted() -> None:
+    _ERR.print("[bold]Interrupted.[/] Give the same command again: it goes on where it stopped.")

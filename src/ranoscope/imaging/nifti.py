@@ -14,7 +14,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from ranoscope.domain import LABELS, Segmenter, Tissue
+from ranoscope.domain import LABELS, LabelConvention, Tissue
 from ranoscope.errors import ImageError, problem
 
 # 1 mm^3 of label volume per voxel leaves rounding far below this (loader contract A9.10).
@@ -76,8 +76,8 @@ def decode(payload: bytes, where: str) -> Volume:
     return Volume(np.asarray(canonical.dataobj, dtype=np.float32), np.asarray(canonical.affine), where)
 
 
-def decode_labels(payload: bytes, where: str, segmenter: Segmenter) -> tuple[NDArray[np.uint8], Volume]:
-    """Decode a mask and translate its labels from ``segmenter``'s convention to ``Tissue``.
+def decode_labels(payload: bytes, where: str, convention: LabelConvention) -> tuple[NDArray[np.uint8], Volume]:
+    """Decode a mask and translate its labels from a convention to ``Tissue``.
 
     Returns:
         Tissue values (uint8, axes as in ``Volume``) and the mask's volume, which carries its grid.
@@ -87,12 +87,12 @@ def decode_labels(payload: bytes, where: str, segmenter: Segmenter) -> tuple[NDA
     """
     volume = decode(payload, where)
     found = np.unique(volume.data)
-    allowed = LABELS[segmenter]
+    allowed = LABELS[convention]
     strangers = [float(value) for value in found if float(value) not in allowed]
     if strangers:
         raise ImageError(
             problem(
-                f"{segmenter} labels {sorted(allowed)}",
+                f"{convention} labels {sorted(allowed)}",
                 f"also {strangers[:5]}",
                 where,
                 "check which tool drew this mask",

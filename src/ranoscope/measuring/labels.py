@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ranoscope.domain import LABELS, LabelConvention, Segmenter
+from ranoscope.domain import LABELS, LabelConvention
 from ranoscope.errors import ImageError, RecipeError, problem
 from ranoscope.imaging.nifti import Volume, decode, decode_labels
 
@@ -45,8 +44,7 @@ def decode_tissue(payload: bytes, where: str, convention: LabelConvention) -> tu
         ImageError: no readable 3-D image, or labels outside the convention; those that would fit are then listed.
     """
     try:
-        # Only LABELS is asked for it there, and LABELS holds every convention; the annotation names LUMIERE's two.
-        return decode_labels(payload, where, cast(Segmenter, convention))
+        return decode_labels(payload, where, convention)
     except ImageError as error:
         # What cannot be read at all fails here once more, with its own message.
         volume = decode(payload, where)

@@ -4,7 +4,8 @@ Voxel corners lie up to a voxel outside a smooth border, voxel centres half a vo
 through the middle of each straight run of the voxel outline, bulged by the parabola through its neighbours where the
 run is the top of an arc, and keeps corners whose both legs are long enough to be real. In simulation (discs and
 ellipses of 10 to 50 voxels, any place, rotation and spacing ratio up to 2.5) diameters between its vertices are off by
-0.2 voxels (root mean square), by more than half a voxel in 2 % and never by more than 0.8; corners alone overestimate
+0.2 to 0.3 voxels (root mean square), by more than half a voxel in 2 % and, up to twice as long as wide, never by more
+than 0.8; corners alone overestimate
 by 0.8 voxels on average. Rectangles come out exact.
 """
 
