@@ -138,8 +138,10 @@ def test_every_fold_starts_from_what_its_own_training_patients_taught(home, reci
 
     monkeypatch.setattr(fitting, "prepare_initial_weights", watched)
     cross_validate(recipe, home / "run", home / "run", silent)
-    assert len(begun) == 2
+    cells = prepare_experiment(recipe, home / "run", home / "run", silent).cells
+    assert len(begun) == len(cells) == 2
     for fold, (report, state, cases) in enumerate(begun):
+        assert cases == cells[fold].sides(recipe).training
         folder = home / "run" / runs.CHECKPOINTS / f"seed-0_fold-{fold}"
         (path,) = folder.glob("rotations-*.safetensors")
         learnt = load_file(path)
