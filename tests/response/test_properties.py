@@ -46,8 +46,8 @@ HARMLESS = {field: values[0] for field, values in VALUES.items()} | {"t2_flair":
 # Mostly sizes near each other and near thresholds.
 SIZE = st.sampled_from([0, 100, 120, 125, 150, 200, 240, 250, 300, 400, 500, 600, 800, 1000])
 GAP = st.sampled_from([0, 14, 21, 27, 28, 35, 56, 84, 90])
-REAL = settings(max_examples=60, deadline=None)
-FEW = settings(max_examples=40, deadline=None)
+REAL = settings(max_examples=30, deadline=None)
+FEW = settings(max_examples=15, deadline=None)
 
 
 DOSES = (Steroids.NONE, Steroids.PHYSIOLOGICAL), (Steroids.LOWER, Steroids.STABLE, Steroids.HIGHER)
@@ -226,7 +226,7 @@ FORGOTTEN = [*VALUES, "enhancing", "nonenhancing", "immunotherapy_start_day"]
 
 
 @every_criteria
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(timeline=timelines(), field=st.sampled_from(FORGOTTEN), data=st.data())
 def test_knowing_less_never_makes_a_call_firmer_or_another(criteria, timeline, field, data):
     number = data.draw(st.integers(0, len(timeline.scans) - 1))
@@ -247,7 +247,7 @@ def test_a_trigger_that_is_known_decides_whatever_is_unknown(criteria, timeline)
 
 
 @every_criteria
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     timeline=timelines(unknown=False, sized=True, least=2),
     fields=st.lists(st.sampled_from(list(VALUES)), min_size=1, max_size=2, unique=True),

@@ -6,15 +6,15 @@ Where an earlier scan's facts are unknown, more than one state is possible; the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from ranoscope.response.criteria import Confirmation, Criteria
 from ranoscope.response.decide import Outcome, Step
 from ranoscope.response.logic import Truth
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """Where a series stands before a scan.
 
     ``waiting``: index of the scan whose progression waits for its repeat; ``by_size``: whether it had grown.
@@ -83,9 +83,9 @@ def next_states(state: State, outcome: Outcome, seen: Seen, criteria: Criteria) 
         yield State(reference=state.reference, progressed=criteria.confirm_progression is not Confirmation.NEVER)
         return
     if outcome in (Outcome.WAITS, Outcome.DOUBTED):
-        state = replace(state, doubted=state.doubted | seen.appeared)
+        state = state._replace(doubted=state.doubted | seen.appeared)
     if outcome is Outcome.WAITS:
-        yield state if state.waiting is not None else replace(state, waiting=seen.place, by_size=seen.grown)
+        yield state if state.waiting is not None else state._replace(waiting=seen.place, by_size=seen.grown)
         return
     if state.waiting is None or seen.step is not Step.REPEAT_SCAN:
         yield state
@@ -94,7 +94,7 @@ def next_states(state: State, outcome: Outcome, seen: Seen, criteria: Criteria) 
         # A repeat scan of unknown size settles nothing, though it might have.
         yield state
     moves = criteria.unconfirmed_becomes_reference and state.by_size
-    yield replace(state, waiting=None, by_size=False, reference=state.waiting if moves else state.reference)
+    yield state._replace(waiting=None, by_size=False, reference=state.waiting if moves else state.reference)
 
 
 def is_confirmed(level: int, day: int, least_days: int, earlier: Sequence[Level]) -> tuple[Truth, bool]:

@@ -10,8 +10,16 @@ from typing import NamedTuple
 from ranoscope.response.calls import Category, Stage
 from ranoscope.response.confirmation import Level, Seen, State, is_confirmed, next_states, step_of
 from ranoscope.response.criteria import NewLesionRule, SecondStep
-from ranoscope.response.decide import Presumed, Question, Row, Step, category_of, rating_of, weigh_rows
-from ranoscope.response.facts import SIZE_QUESTIONS, Ground, References, make_references, size_facts, stated_facts
+from ranoscope.response.decide import Outcome, Presumed, Question, Row, Step, category_of, rating_of, weigh_rows
+from ranoscope.response.facts import (
+    SIZE_QUESTIONS,
+    Ground,
+    References,
+    growth_facts,
+    make_references,
+    response_facts,
+    stated_facts,
+)
 from ranoscope.response.logic import Truth
 from ranoscope.response.targets import measurable
 
@@ -46,6 +54,7 @@ class Finding:
     """The judgement on one scan, presuming what is presumed of the scans before it.
 
     ``row``: the row that applies if every unknown is as presumed. ``possible``: every row that may apply.
+    ``shows``: every category the scan may have. ``outcomes``: what it may mean for later scans, the row's own first.
     ``decisive``: the unknown facts, any of which could change the category, by question; ``unknown``: their names.
     ``facts``, ``presumed``: by question. ``waiting``: index of the scan whose progression waits for a repeat.
     ``earlier``: the responses that the scans before it show.
@@ -53,7 +62,9 @@ class Finding:
 
     place: int
     row: Row
-    possible: tuple[Row, ...]
+    possible: frozenset[Row]
+    shows: frozenset[Category]
+    outcomes: tuple[Outcome, ...]
     decisive: frozenset[int]
     step: Step
     facts: tuple[Truth, ...]
@@ -62,12 +73,6 @@ class Finding:
     unknown: tuple[str, ...] = ()
     waiting: int | None = None
     earlier: tuple[Level, ...] = ()
-
-    @property
-    def shows(self) -> frozenset[Category]:
-        """Every category that the scan may have."""
-        categories = frozenset(row.category for row in self.possible)
-        return categories | {self.row.category}
 
 
 def walk(ground: Ground) -> Iterator[Finding]:
@@ -88,7 +93,7 @@ def _judge(
 ) -> tuple[Finding, tuple[State, ...]]:
     """The finding at a scan, and the states that it may leave behind."""
     confirmed, presumed = _confirmed(ground, place, levels)
-    stated = stated_facts(ground, place) | confirmed
+    stated = stated_facts(ground, place) | response_facts(ground, place) | confirmed
     found: dict[_View, Finding] = {}
     after: dict[State, None] = {}
     for state in states:
@@ -96,12 +101,17 @@ def _judge(
         if view not in found:
             found[view] = _judge_in(ground, place, view, stated, presumed)
         after |= dict.fromkeys(_after(ground, state, found[view]))
-    possible = tuple(dict.fromkeys(row for one in found.values() for row in one.possible))
-    unknown = _names(ground, place, found.values())
-    if len({one.shows for one in found.values()}) > 1:
-        unknown.append(EARLIER)
-    first, named = next(iter(found.values())), tuple(dict.fromkeys(unknown))
-    return replace(first, waiting=states[0].waiting, possible=possible, unknown=named, earlier=tuple(levels)), (*after,)
+    first, shown = next(iter(found.values())), {one.shows for one in found.values()}
+    unknown = _names(ground, place, found.values()) + [EARLIER] * (len(shown) > 1)
+    finding = replace(
+        first,
+        possible=frozenset[Row]().union(*(one.possible for one in found.values())),
+        shows=frozenset[Category]().union(*shown),
+        unknown=tuple(dict.fromkeys(unknown)),
+        waiting=states[0].waiting,
+        earlier=tuple(levels),
+    )
+    return finding, tuple(after)
 
 
 class _View(NamedTuple):
@@ -128,17 +138,20 @@ def _view(ground: Ground, place: int, state: State) -> _View:
 def _judge_in(ground: Ground, place: int, view: _View, stated: Mapping[Question, Truth], presumed: Presumed) -> Finding:
     """The finding at a scan, if the earlier scans left it in that view."""
     references = make_references(ground, view.against, "first progression" if view.repeats else "nadir")
-    answers = {**stated, **size_facts(ground, place, references)}
+    answers = {**stated, **growth_facts(ground, place, references)}
     if view.still_new:
         answers[Question.NEW_LESION] = True
     facts = _IN_ORDER(answers)
-    weighed = weigh_rows(ground.rules, view.step, facts, presumed, category_of)
-    row, decisive = weighed.presumed, weighed.decisive
+    verdict = weigh_rows(ground.rules, view.step, facts, presumed, category_of)
+    row, decisive, outcomes = verdict.row, verdict.decisive, verdict.outcomes
     if missing := _missing(ground, place, references):
         # Whether a response would wait for its confirmation is not known either then.
         rated = weigh_rows(ground.rules, view.step, facts, presumed, rating_of).decisive
-        row, decisive = (Row.NOT_EVALUABLE, rated | decisive) if rated & missing else (row, decisive)
-    return Finding(place, row, weighed.possible, decisive, view.step, facts, presumed, references)
+        if rated & missing:
+            row, decisive = Row.NOT_EVALUABLE, rated | decisive
+            outcomes = tuple(dict.fromkeys((row.outcome, *outcomes)))
+    shows = verdict.categories | {row.category}
+    return Finding(place, row, verdict.possible, shows, outcomes, decisive, view.step, facts, presumed, references)
 
 
 def _confirmed(ground: Ground, place: int, levels: Sequence[Level]) -> tuple[dict[Question, Truth], Presumed]:
@@ -192,7 +205,7 @@ def _after(ground: Ground, state: State, found: Finding) -> Iterator[State]:
     new = found.facts[Question.NEW_LESION] is not False
     appeared = _counting_new(ground, found.place) if new else frozenset[str]()
     seen = Seen(found.place, found.step, grown, ground.sizes[found.place] is not None, appeared)
-    for outcome in dict.fromkeys(row.outcome for row in (found.row, *found.possible)):
+    for outcome in found.outcomes:
         yield from next_states(state, outcome, seen, ground.criteria)
 
 

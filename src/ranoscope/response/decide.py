@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from ranoscope.response.calls import Category
 from ranoscope.response.criteria import Confirmation, Criteria, NewLesionRule, Part, SecondStep, T2Rule
-from ranoscope.response.logic import Ask, Truth, Weighed, weigh
+from ranoscope.response.logic import Ask, Truth, weigh
 from ranoscope.response.timeline import Measure
 
 
@@ -182,12 +182,31 @@ def make_rules(criteria: Criteria, part: Part, measure: Measure) -> Rules:
 Presumed = tuple[bool, ...]
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What the table says of facts that are partly unknown.
+
+    ``row``: the row that applies if every unknown is as presumed. ``possible``: every row that may apply, with their
+    ``categories`` and ``outcomes``, the row's own first. ``decisive``: the unknown facts, by question, any of which
+    can change the kind of row.
+    """
+
+    row: Row
+    possible: frozenset[Row]
+    categories: frozenset[Category]
+    outcomes: tuple[Outcome, ...]
+    decisive: frozenset[int]
+
+
 @lru_cache(maxsize=1 << 14)
 def weigh_rows(
     rules: Rules, step: Step, facts: tuple[Truth, ...], presumed: Presumed, kind: Callable[[Row], Category]
-) -> Weighed[Row]:
-    """Which rows may apply, given facts by question; the unknown ones that can change the kind of row are decisive."""
-    return weigh(lambda ask: first_row(rules, step, ask), facts, presumed, kind)
+) -> Verdict:
+    """The verdict on facts by question; ``kind``: what about a row matters, its category or its rating."""
+    weighed = weigh(lambda ask: first_row(rules, step, ask), facts, presumed, kind)
+    categories = frozenset(row.category for row in weighed.possible)
+    outcomes = tuple(dict.fromkeys(row.outcome for row in weighed.possible))
+    return Verdict(weighed.presumed, frozenset(weighed.possible), categories, outcomes, weighed.decisive)
 
 
 def category_of(row: Row) -> Category:

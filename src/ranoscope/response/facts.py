@@ -129,29 +129,34 @@ def stated_facts(ground: Ground, place: int) -> dict[Question, Truth]:
     }
 
 
-def size_facts(ground: Ground, place: int, references: References) -> dict[Question, Truth]:
-    """How the scan's size stands to its references.
+def response_facts(ground: Ground, place: int) -> dict[Question, Truth]:
+    """How the scan's size stands to the baseline's."""
+    now, baseline = ground.sizes[place], ground.sizes[ground.baseline]
+    facts: dict[Question, Truth] = dict.fromkeys((Question.RESPONDED, Question.MINOR_RESPONSE))
+    if now is not None and baseline is not None:
+        standing = Comparison(now, baseline, baseline, ground.part.thresholds[ground.measure]).standing()
+        facts = {Question.RESPONDED: standing.responded, Question.MINOR_RESPONSE: standing.minor_response}
+    return {**facts, Question.GONE: None if now is None else now.value == 0}
 
-    A scan of unknown size among them is passed over, but may have been the nadir: then "not grown" is not known.
+
+def growth_facts(ground: Ground, place: int, references: References) -> dict[Question, Truth]:
+    """How the scan's size, and the steroid dose, stand to the reference for progression.
+
+    A scan of unknown size among the references is passed over, but may have been the nadir: then "not grown" is not
+    known.
     """
-    now, nadir, baseline = ground.sizes[place], references.nadir, ground.sizes[ground.baseline]
-    limits = ground.part.thresholds[ground.measure]
-    facts: dict[Question, Truth] = dict.fromkeys(SIZE_QUESTIONS)
-    scan = ground.scan(nadir.scan if nadir is not None else ground.baseline)
-    facts[Question.DOSE_LOWERED] = _dose_lowered(ground.scan(place), scan, ground.criteria)
-    if now is None:
-        return facts
-    if nadir is not None:
-        standing = Comparison(now, nadir, baseline or nadir, limits).standing()
-        doubtful = bool(references.unmeasured) and not standing.gone
-        facts[Question.RECURRED] = standing.recurred or (None if doubtful else False)
-        facts[Question.GROWN] = standing.grown or (None if doubtful else False)
-    if baseline is not None:
-        standing = Comparison(now, baseline, baseline, limits).standing()
-        facts[Question.RESPONDED] = standing.responded
-        facts[Question.MINOR_RESPONSE] = standing.minor_response
-    facts[Question.GONE] = now.value == 0
-    return facts
+    now, nadir = ground.sizes[place], references.nadir
+    reference = ground.scan(nadir.scan if nadir is not None else ground.baseline)
+    lowered = _dose_lowered(ground.scan(place), reference, ground.criteria)
+    if now is None or nadir is None:
+        return {Question.RECURRED: None, Question.GROWN: None, Question.DOSE_LOWERED: lowered}
+    standing = Comparison(now, nadir, nadir, ground.part.thresholds[ground.measure]).standing()
+    otherwise = None if references.unmeasured and not standing.gone else False
+    return {
+        Question.RECURRED: standing.recurred or otherwise,
+        Question.GROWN: standing.grown or otherwise,
+        Question.DOSE_LOWERED: lowered,
+    }
 
 
 SIZE_QUESTIONS = (
