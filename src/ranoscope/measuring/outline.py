@@ -5,8 +5,7 @@ through the middle of each straight run of the voxel outline, bulged by the para
 run is the top of an arc, and keeps corners whose both legs are long enough to be real. In simulation (discs and
 ellipses of 10 to 50 voxels, any place, rotation and spacing ratio up to 2.5) diameters between its vertices are off by
 0.2 to 0.3 voxels (root mean square), by more than half a voxel in 2 % and, up to twice as long as wide, never by more
-than 0.8; corners alone overestimate
-by 0.8 voxels on average. Rectangles come out exact.
+than 0.8; corners alone overestimate by 0.8 voxels on average. Rectangles come out exact.
 """
 
 from __future__ import annotations
