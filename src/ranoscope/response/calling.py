@@ -9,9 +9,10 @@ from functools import cache
 from ranoscope.response.calls import Call, Category, Flag, SizeComparison
 from ranoscope.response.confirmation import first_day
 from ranoscope.response.course import Finding
-from ranoscope.response.decide import ON_IMAGES, RESPONSE_LEVELS, SUSPICIOUS, Row, Step, presumed_row, rating_of
+from ranoscope.response.decide import Step, presumed_row
 from ranoscope.response.facts import SIZE_QUESTIONS, Ground, compare
 from ranoscope.response.reasons import explain
+from ranoscope.response.rows import ON_IMAGES, RESPONSE_LEVELS, SUSPICIOUS, Row, rating_of
 from ranoscope.response.sizes import Standing, describe
 from ranoscope.response.timeline import Timeline
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ranoscope.response.criteria import Confirmation, Criteria
-from ranoscope.response.decide import Outcome, Step
+from ranoscope.response.decide import Step
 from ranoscope.response.logic import Truth
+from ranoscope.response.rows import Outcome
 
 
 class State(NamedTuple):

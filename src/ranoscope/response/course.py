@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ranoscope.response.calls import Category, Stage
 from ranoscope.response.confirmation import Level, Seen, State, is_confirmed, next_states, step_of
 from ranoscope.response.criteria import NewLesionRule, SecondStep
-from ranoscope.response.decide import Outcome, Presumed, Question, Row, Step, category_of, rating_of, weigh_rows
+from ranoscope.response.decide import Presumed, Question, Step, weigh_rows
 from ranoscope.response.facts import (
     SIZE_QUESTIONS,
     Ground,
@@ -21,6 +21,7 @@ from ranoscope.response.facts import (
     stated_facts,
 )
 from ranoscope.response.logic import Truth
+from ranoscope.response.rows import Outcome, Row, category_of, rating_of
 from ranoscope.response.targets import measurable
 
 EARLIER = "findings at earlier scans"

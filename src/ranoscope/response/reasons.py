@@ -8,8 +8,9 @@ from ranoscope.response.calls import Reason
 from ranoscope.response.confirmation import first_day
 from ranoscope.response.course import Finding
 from ranoscope.response.criteria import T2Rule
-from ranoscope.response.decide import ON_IMAGES, RESPONSE_LEVELS, SUSPICIOUS, Question, Row, Rules, Step
+from ranoscope.response.decide import Question, Rules, Step
 from ranoscope.response.facts import Ground
+from ranoscope.response.rows import ON_IMAGES, RESPONSE_LEVELS, SUSPICIOUS, Row
 from ranoscope.response.sizes import Size
 from ranoscope.response.timeline import Compartment, Measure, NewLesion
 
