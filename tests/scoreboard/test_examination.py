@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -303,3 +304,25 @@ def test_a_download_brings_its_own_volumes(phantom_folder, tmp_path):
     assert entry.coverage["both measured"] == len(entry.cases) > 0
     columns = {name for course in entry.courses.values() for found in course.volumes.values() for name in found}
     assert columns == {f"deepbratumia_{name}_mm3" for name in ("enhancing", "necrosis_nonenhancing", "edema")}
+
+
+def test_measured_lesions_are_held_against_the_expert_s_own_diameters(tables, tmp_path):
+    said = tmp_path / "tables"
+    shutil.copytree(tables, said)
+    ratings = said / RATINGS
+    table = pd.read_csv(ratings, dtype=str, keep_default_na=False)
+    long, short = 20 + table.index % 25, 12 + table.index % 7
+    table[table.columns[-1]] = [f"Target L.: {one}mm x {other}mm" for one, other in zip(long, short, strict=True)]
+    table.to_csv(ratings, index=False)
+    measured = pd.DataFrame(
+        {"patient": table["Patient"], "scan": table["Date"], "longest_mm": long, "perpendicular_mm": short}
+    )
+    (tmp_path / "measured" / "one").mkdir(parents=True)
+    with pytest.raises(TableError, match=r"Expected a lesions\.csv, got none"):
+        make_scoreboard(said, said / "volumes.csv", tmp_path / "run", FOLDS, EVALUATION, silent, (), tmp_path)
+    measured.to_csv(tmp_path / "measured" / "one" / "lesions.csv", index=False)
+    board = make_scoreboard(said, said / "volumes.csv", tmp_path / "run", FOLDS, EVALUATION, silent, (), tmp_path)
+    agreement = board["expert_sizes"]["lesions_measured"]["spd"]
+    assert agreement["icc"]["estimate"] == pytest.approx(1)
+    assert agreement["pairs"] == len(pd.read_csv(tmp_path / "run" / "expert_lesions.csv")) > 20
+    assert "products of measured lesions" in (tmp_path / "run" / "scoreboard.html").read_text()

@@ -80,7 +80,11 @@ def scoreboard(
             help="Patient, Timepoint, <source>_<compartment>_mm3; a download brings its own measured volumes.",
         ),
     ] = None,
+    lesions: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="What `ranoscope measure` wrote, to compare with the expert's diameters."),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How often the folds are dealt anew; report at least 10.")] = 10,
 ) -> None:
     """How well can RANO be called from measured volumes? Models beside rivals; RUN/scoreboard.html. Resumes."""
-    stages.run_scoreboard(tables, volumes, out, seeds)
+    stages.run_scoreboard(tables, volumes, lesions, out, seeds)

@@ -67,14 +67,14 @@ def run_respond(timeline: Path, names: str, measure: Measure, changes: list[str]
     say(f"Calls: {out / runs.CALLS}")
 
 
-def run_scoreboard(tables: Path, volumes: Path | None, out: Path, seeds: int) -> None:
+def run_scoreboard(tables: Path, volumes: Path | None, lesions: Path | None, out: Path, seeds: int) -> None:
     """Examine every rival and every measured-change model and print the scoreboard."""
     from ranoscope.evaluation.tables import render_scoreboard
     from ranoscope.scoreboard.examination import PAGE, at_own_level, make_scoreboard
 
     with progress_bar("scoreboard") as told:
         folds = FoldSettings(seeds=tuple(range(seeds)))
-        scoreboard = make_scoreboard(tables, volumes, out, folds, EvaluationSettings(), told)
+        scoreboard = make_scoreboard(tables, volumes, out, folds, EvaluationSettings(), told, lesions=lesions)
     OUT.print(render_scoreboard(at_own_level(scoreboard)))
     warn(scoreboard["notes"])
     say(f"Scoreboard: {out / PAGE}")

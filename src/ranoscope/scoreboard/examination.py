@@ -22,7 +22,16 @@ from ranoscope.scoreboard.features import feature_table
 from ranoscope.scoreboard.models import MODELS, Model
 from ranoscope.scoreboard.page import draw_figures, is_to_beat, render_page
 from ranoscope.scoreboard.protocol import Exam, Progress, examine, fold_matrix
-from ranoscope.scoreboard.rationale import RATIONALE_SIZES, compare_with_volumes, rationale_table, stated_burdens
+from ranoscope.scoreboard.rationale import (
+    EXPERT_LESIONS,
+    RATIONALE_SIZES,
+    compare_with_lesions,
+    compare_with_volumes,
+    join_lesions,
+    rationale_table,
+    read_lesions,
+    stated_burdens,
+)
 
 SCOREBOARD = "scoreboard.json"
 PAGE = "scoreboard.html"
@@ -31,12 +40,13 @@ _TABLE = "scoreboard.csv"
 
 def make_scoreboard(
     tables: Path, volumes: Path | None, run: Path, folds: FoldSettings, evaluation: EvaluationSettings,
-    progress: Progress, models: tuple[Model, ...] | None = None,
+    progress: Progress, models: tuple[Model, ...] | None = None, lesions: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Examine everybody and write the scoreboard; finished parts of an earlier attempt are kept.
 
     Writes the cohort's files, ``folds.csv``, ``calls_<name>.csv``, ``disagreements.csv``, ``rationale_sizes.csv``,
-    ``scoreboard.csv``, ``figures/*.svg``, ``scoreboard.html`` and, last, ``scoreboard.json``.
+    with ``lesions`` ``expert_lesions.csv``, ``scoreboard.csv``, ``figures/*.svg``, ``scoreboard.html`` and, last,
+    ``scoreboard.json``.
 
     Args:
         tables: folder with LUMIERE's rating and demographics tables, or a whole download.
@@ -46,6 +56,7 @@ def make_scoreboard(
         evaluation: bootstrap and coverage.
         progress: told (done, total, what) after every step.
         models: whom to examine besides the rivals; ``MODELS`` where None.
+        lesions: folder with what ``ranoscope measure`` wrote, to hold against the expert's own diameters.
 
     Returns:
         The content of scoreboard.json.
@@ -57,6 +68,7 @@ def make_scoreboard(
         StorageError: the disk is full or not writable; finished parts are kept.
     """
     settings = CohortSettings()
+    measured = None if lesions is None else read_lesions(lesions)
     entry = gather(tables, volumes, run, settings)
     drawn = assign_folds(list(entry.cases), folds)
     write_folds(run, drawn)
@@ -70,7 +82,7 @@ def make_scoreboard(
     notes = [*fold_warnings(list(entry.cases), folds), *entry.notes]
     scoreboard = {
         **assemble(contenders, evaluation, told),
-        **_beside_the_expert(entry, run, evaluation),
+        **_beside_the_expert(entry, run, evaluation, measured),
         "rivals_not_shown": unavailable,
         "coverage": entry.coverage,
         "notes": notes,
@@ -108,10 +120,17 @@ def _examined(models: tuple[Model, ...], exam: Exam, run: Path, progress: Progre
     ]
 
 
-def _beside_the_expert(entry: Entry, run: Path, evaluation: EvaluationSettings) -> dict[str, Any]:
-    """The expert's own words beside the volumes and the engine: the tables written, their summaries returned."""
-    runs.write_csv(run / RATIONALE_SIZES, rationale_table(entry.ratings))
+def _beside_the_expert(
+    entry: Entry, run: Path, evaluation: EvaluationSettings, lesions: pd.DataFrame | None
+) -> dict[str, Any]:
+    """The expert's own words beside volumes, lesions and engine: the tables written, their summaries returned."""
+    stated = rationale_table(entry.ratings)
+    runs.write_csv(run / RATIONALE_SIZES, stated)
     sizes = compare_with_volumes(stated_burdens(entry.ratings), entry.courses, evaluation)
+    if lesions is not None:
+        joined = join_lesions(lesions, stated)
+        runs.write_csv(run / EXPERT_LESIONS, joined)
+        sizes["lesions_measured"] = compare_with_lesions(joined, evaluation)
     calls = engine_calls(CHOSEN, entry.cases, entry.courses)
     if calls is None:
         return {"expert_sizes": sizes}

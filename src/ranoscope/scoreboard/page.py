@@ -171,6 +171,11 @@ def _agreements(expert_sizes: dict[str, Any]) -> list[dict[str, Any]]:
                 cells = [_number_with_interval(found[kind][name]) for name, _ in _AGREEMENT]
                 visits = {"visits": found[kind]["pairs"], "zeros": found[kind]["zeros"]}
                 rows.append({"title": f"{source.removesuffix('_mm3')}, {title}", **visits, "cells": cells})
+    measured = expert_sizes.get("lesions_measured", {}).get("spd")
+    if measured is not None and "reason" not in measured:
+        cells = [_number_with_interval(measured[name]) for name, _ in _AGREEMENT]
+        visits = {"visits": measured["pairs"], "zeros": measured["zeros"]}
+        rows.append({"title": "products of measured lesions", **visits, "cells": cells})
     return rows
 
 

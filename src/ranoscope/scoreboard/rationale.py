@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,14 @@ from ranoscope.cohort.lumiere import RatingRow
 from ranoscope.cohort.rationale import Rationale, StatedSize, read_rationale
 from ranoscope.config import EvaluationSettings
 from ranoscope.domain import StudyKey
+from ranoscope.errors import TableError, problem
 from ranoscope.evaluation.predictions import FloatArray
 from ranoscope.scoreboard.agreement import describe_agreement, describe_changes
 from ranoscope.scoreboard.courses import Course
 
 RATIONALE_SIZES = "rationale_sizes.csv"
+EXPERT_LESIONS = "expert_lesions.csv"
+_LESIONS = "lesions.csv"
 _FACTS = (
     "new_lesion", "new_non_measurable", "non_measurable", "non_target", "t2_progression", "regression",
     "in_radiation_field", "bevacizumab",
@@ -112,6 +116,19 @@ def compare_with_volumes(
         },
         "points": points,
     }
+
+
+def read_lesions(folder: Path) -> pd.DataFrame:
+    """Every ``lesions.csv`` that ``ranoscope measure`` wrote in a folder or below it, as one table of text.
+
+    Raises:
+        TableError: no such table, or one without the columns of the measuring room.
+    """
+    tables = [runs.read_csv(path, "ranoscope measure", _LESION_COLUMNS) for path in sorted(folder.rglob(_LESIONS))]
+    if not tables:
+        do = "run `ranoscope measure` for the patients, each --out below this folder"
+        raise TableError(problem(f"a {_LESIONS}", "none", str(folder), do))
+    return pd.concat(tables, ignore_index=True)
 
 
 def join_lesions(lesions: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
