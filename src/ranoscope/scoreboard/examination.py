@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ranoscope import provenance, runs
 from ranoscope.cohort.folds import assign_folds, fold_warnings, write_folds
 from ranoscope.config import CohortSettings, EvaluationSettings, FoldSettings
