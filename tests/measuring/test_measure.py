@@ -14,9 +14,10 @@ import pytest
 import yaml
 from scipy.spatial.transform import Rotation
 
+from ranoscope import runs
 from ranoscope.cohort.archive import open_archive
 from ranoscope.domain import Segmenter, Tissue, Visit
-from ranoscope.errors import ImageError, RunError, TableError
+from ranoscope.errors import ImageError, RunError, StorageError, TableError
 from ranoscope.imaging.store import SourceFile
 from ranoscope.measuring import measure as stage
 from ranoscope.measuring.alignment import AlignmentSettings
@@ -260,6 +261,18 @@ def test_what_enhancement_encloses_in_a_slice_is_its_inside(axis):
     assert found.sum() == 343 - 25 - 11
 
 
+def test_slices_of_5_mm_are_not_thicker_than_5_mm_though_a_header_in_single_precision_says_so(tmp_path):
+    """Above 5 mm a lesion needs twice the thickness; 10 × 10 mm on 5 mm slices is measurable."""
+    labels = np.zeros((40, 40, 12), np.uint8)
+    labels[10:20, 10:20, 4:8] = 1
+    matrix = np.diag([1.0, 1.0, np.float64(np.float32(5.0000005)), 1.0])
+    path = tmp_path / "m.nii.gz"
+    path.write_bytes(gzip.compress(nib.Nifti1Image(labels, matrix).to_bytes(), 1, mtime=0))
+    run(visits_of_masks([path], DBT), tmp_path / "out")
+    row = table(tmp_path / "out").iloc[0]
+    assert (row["slice_thickness_mm"], row["measurable"]) == (5.0, "yes")
+
+
 @pytest.mark.parametrize(
     ("edges", "plane", "axis"),
     [
@@ -330,6 +343,47 @@ def test_an_interruption_loses_nothing(tmp_path, work, monkeypatch):
     work.clear()
     run(scans, out)
     assert work == ["measure day-140"]
+
+
+def test_another_image_is_aligned_and_drawn_again(tmp_path, work):
+    out, settings = tmp_path / "out", ENHANCING_ONLY.model_copy(update={"pictures": True})
+    run(masks(tmp_path, mask(BIG), mask(BIG), images=True), out, settings)
+    work.clear()
+    save(tmp_path / "i1.nii.gz", head(mask(BIG)) * np.float32(2))
+    paths = [[tmp_path / f"{kind}{place}.nii.gz" for place in (0, 1)] for kind in "mi"]
+    run(visits_of_masks(paths[0], DBT, paths[1], (0, 70)), out, settings)
+    assert work == ["measure day-070", "align", "draw L1"]
+
+
+def test_parts_of_two_inputs_are_never_mixed(tmp_path, monkeypatch):
+    """Stopped between the numbered lesions of a changed mask and their measurements, then given the old mask again."""
+    out = tmp_path / "out"
+    first = run(masks(tmp_path, mask(BIG, SMALL)), out)
+    written = runs.write_json
+
+    def stop(path: Path, content: object) -> None:
+        if path.parent.name == "parts":
+            raise KeyboardInterrupt
+        written(path, content)
+
+    monkeypatch.setattr(runs, "write_json", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(masks(tmp_path, mask(LATE)), out)
+    monkeypatch.setattr(runs, "write_json", written)
+    assert run(masks(tmp_path, mask(BIG, SMALL)), out).timeline == first.timeline
+
+
+def test_an_old_timeline_never_stands_beside_new_tables(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    run(masks(tmp_path, mask(BIG)), out)
+
+    def full(*_: object) -> None:
+        raise StorageError
+
+    monkeypatch.setattr(runs, "write_csv", full)
+    with pytest.raises(StorageError):
+        run(masks(tmp_path, mask(LATE)), out)
+    assert not (out / "timeline.json").exists()
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"key": "other"}'])
@@ -403,8 +457,8 @@ def test_an_image_on_another_grid_is_refused_and_both_grids_named(tmp_path):
 
 
 def test_masks_on_different_grids_need_images(tmp_path):
-    paths = [save(tmp_path / "a.nii.gz", mask(BIG)), save(tmp_path / "b.nii.gz", mask(BIG)[:40])]
-    with pytest.raises(ImageError, match=r"44x52x40.*no images to align by.*40x52x40.*day-070|b.nii.gz"):
+    paths = [save(tmp_path / "a.nii.gz", mask(BIG)), save(tmp_path / "b.nii.gz", mask(BIG)[:, :40])]
+    with pytest.raises(ImageError, match=r"44x52x40.*no images to align by.*44x40x40.*b.nii.gz"):
         run(visits_of_masks(paths, DBT, (), (0, 70)), tmp_path / "out")
 
 
@@ -528,8 +582,9 @@ def lumiere(tmp_path_factory) -> Path:
         ("week-015", "SD"),
         ("week-020", "PD"),
     ]
-    rows += [("week-030", "Post-Op")]
+    rows += [("week-011", "Post-Op"), ("week-030", "Post-Op")]
     text = HEADER + "".join(f"Patient-007,{week},,,{rating},None\n" for week, rating in rows)
+    text += "Patient-008,week-020,,,Post-Op,None\n"
     (root / "LUMIERE-ExpertRating-v202211.csv").write_text(text)
     (root / "LUMIERE-Demographics_Pathology.csv").write_text(
         "Patient,Survival time (weeks),Sex,Age at surgery (years),IDH (WT: wild type),MGMT qualitative\n"
@@ -546,18 +601,20 @@ def test_a_patient_folder_tells_visits_surgery_and_what_is_skipped(lumiere):
         ("week-000", 0, Surgery.PRE_OP, True),
         ("week-001", 7, Surgery.POST_OP, True),
         ("week-010", 70, None, True),
+        ("week-011", 77, Surgery.POST_OP, False),
         ("week-015", 105, None, False),
         ("week-020", 140, None, True),
         ("week-030", 210, Surgery.POST_OP, False),
     ]
     notes = {(note.scan, note.kind): note.sentence for note in scans.notes}
     assert set(notes) == {
-        ("notes", NoteKind.SKIPPED), ("week-015", NoteKind.SKIPPED),
+        ("notes", NoteKind.SKIPPED), ("week-011", NoteKind.SURGERY), ("week-015", NoteKind.SKIPPED),
         ("week-002", NoteKind.SURGERY), ("week-030", NoteKind.SURGERY),
     }  # fmt: skip
     assert "seg_mask.nii.gz" in notes["week-015", NoteKind.SKIPPED]
     assert "taken as week-001" in notes["week-002", NoteKind.SURGERY]
-    assert "listed without measurements" in notes["week-030", NoteKind.SURGERY]
+    for week in ("week-011", "week-030"):
+        assert "listed without measurements" in notes[week, NoteKind.SURGERY]
 
 
 def test_a_patient_is_measured_alike_by_either_segmenters_convention(lumiere, tmp_path):
@@ -569,8 +626,8 @@ def test_a_patient_is_measured_alike_by_either_segmenters_convention(lumiere, tm
     assert one == other
     assert one.idh_mutant is True
     ids = [[lesion.id for lesion in scan.lesions or () if lesion.volume_mm3] for scan in one.scans]
-    assert ids == [["L1", "N1", "N2"], [], ["L2"], [], ["L2", "L3"], []]
-    assert [scan.lesions is None for scan in one.scans] == [False, False, False, True, False, True]
+    assert ids == [["L1", "N1", "N2"], [], ["L2"], [], [], ["L2", "L3"], []]
+    assert [scan.lesions is None for scan in one.scans] == [False, False, False, True, True, False, True]
 
 
 def test_the_published_zip_is_read_in_place(lumiere, tmp_path):
