@@ -14,9 +14,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ranoscope.config import TrainingSettings
-from ranoscope.learning.training import quiet
 from ranoscope.learning.losses import class_weights
 from ranoscope.learning.module import ResponseModule
+from ranoscope.learning.training import quiet
 
 EQUAL = torch.ones(4)
 
@@ -80,10 +80,13 @@ def test_a_nan_among_the_inner_losses_is_seen(tmp_path, imbalance):
         assert not np.isfinite(trainer(tmp_path).validate(module, loader, verbose=False)[0]["inner_loss"])
 
 
+@pytest.mark.parametrize("imbalance", ["none", "loss", "sampler", "both"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_the_training_loss_is_weighted_cross_entropy_with_smoothing(smoothing, monkeypatch):
+def test_the_training_loss_is_cross_entropy_weighted_where_asked(smoothing, imbalance, monkeypatch):
+    """A sampler alone leaves the loss unweighted: it would correct twice."""
     weights = torch.tensor([0.5, 2.0, 3.0, 1.0])
-    module = ResponseModule(Linear(), TrainingSettings(label_smoothing=smoothing), weights)
+    module = ResponseModule(Linear(), TrainingSettings(label_smoothing=smoothing, imbalance=imbalance), weights)
+    weights = weights if imbalance in ("loss", "both") else torch.ones(4)
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
     pairs, targets = torch.randn(5, 2, 1, 2, 2, 2), torch.tensor([0, 3, 1, 1, 2])
     loss = module.training_step((pairs, torch.zeros(5, 0), targets), 0).item()

@@ -185,24 +185,32 @@ def test_a_cell_is_trained_by_one_process_at_a_time(home, tiny):
     assert len(collect_calls(experiment)) == 16
 
 
-def test_a_lock_is_kept_by_nested_blocks_and_not_by_forked_processes(tmp_path):
-    with runs.exclusive(tmp_path), runs.exclusive(tmp_path / "." / ""):
-        child = os.fork()
-        if child == 0:
-            try:
-                with runs.exclusive(tmp_path):
-                    os._exit(1)
-            except RunError:
+def refused_in_a_forked_process(folder) -> bool:
+    child = os.fork()
+    if child == 0:
+        try:
+            with runs.exclusive(folder):
                 os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
+        except RunError:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_a_lock_is_kept_by_nested_blocks_and_not_by_forked_processes(tmp_path):
+    with runs.exclusive(tmp_path):
+        with runs.exclusive(tmp_path / "." / ""):
+            assert refused_in_a_forked_process(tmp_path)
+        assert refused_in_a_forked_process(tmp_path)
         assert (tmp_path / ".lock").exists()
     assert not (tmp_path / ".lock").exists()
+    assert not refused_in_a_forked_process(tmp_path)
     with pytest.raises(ValueError, match="inside"), runs.exclusive(tmp_path):
         raise ValueError("inside")
     assert not (tmp_path / ".lock").exists()
 
 
-def test_a_file_of_pretrained_weights_that_is_not_there_is_named(home, tiny):
+def test_a_file_of_pretrained_weights_that_is_not_there_is_named_before_any_image_is_read(home, tiny):
     recipe = tiny().model_copy(update={"pretraining": MedicalNetPretraining(weights="nowhere/weights.pth")})
     with pytest.raises(RunError, match=r"the file of pretrained weights, got none, in nowhere/weights.pth"):
         cross_validate(recipe, home / "run", home / "run", silent)
+    assert not (home / "run" / "store").exists()

@@ -67,7 +67,7 @@ def make_cells(recipe: Recipe, material: Material, cases: list[Case], folds: pd.
         out: the run folder.
 
     Raises:
-        RunError: the recipe begins with weights from a file that is not there.
+        RunError: as ``require_initial_weights``.
     """
     inputs = _inputs(recipe, material, cases)
     start = _initial_weights(recipe)
@@ -119,12 +119,16 @@ def _inputs(recipe: Recipe, material: Material, cases: list[Case]) -> dict[Case,
     }
 
 
-def _initial_weights(recipe: Recipe) -> str:
-    """Hash of the file that training begins with; empty for none."""
+def require_initial_weights(recipe: Recipe) -> None:
+    """Raise RunError where the recipe begins with weights from a file that is not there."""
     path: Path | None = getattr(recipe.pretraining, "weights", None)
-    if path is None:
-        return ""
-    if not path.is_file():
+    if path is not None and not path.is_file():
         do = f"put it there or correct pretraining.weights of recipe {recipe.name}"
         raise RunError(problem("the file of pretrained weights", "none", str(path), do))
-    return provenance.file_hash(path)
+
+
+def _initial_weights(recipe: Recipe) -> str:
+    """Hash of the file that training begins with; empty for none."""
+    require_initial_weights(recipe)
+    path: Path | None = getattr(recipe.pretraining, "weights", None)
+    return "" if path is None else provenance.file_hash(path)

@@ -22,7 +22,7 @@ from ranoscope.domain import Case
 from ranoscope.errors import RunError, problem
 from ranoscope.learning.adopting import adopt_cohort, choose_cases, require_own_cohort
 from ranoscope.learning.calls import call_cases, describe_fold
-from ranoscope.learning.cells import Cell, make_cells, require_own_checkpoints
+from ranoscope.learning.cells import Cell, make_cells, require_initial_weights, require_own_checkpoints
 from ranoscope.learning.checkpoints import FOLD, WEIGHTS, save_weights
 from ranoscope.learning.data import Material
 from ranoscope.learning.fitting import FittedFold, Told, fit_fold
@@ -67,7 +67,7 @@ def cross_validate(
         RecipeError: the network cannot work on so coarse a grid, or not begin with these weights.
         ImageError: studies that cannot be read or lack a sequence, all of them named; the others are in the store.
         RunError: ``out`` holds folds or checkpoints of another cohort, recipe or protocol, another process writes to
-            it, or a cell ended as ``run_cell`` says.
+            it, the file of pretrained weights is not there, or a cell ended as ``run_cell`` says.
     """
     with alone(out):
         experiment = prepare_experiment(recipe, cohort_run, out, progress, images)
@@ -90,6 +90,7 @@ def prepare_experiment(
 ) -> Experiment:
     """Bring studies, folds and settings into place; nothing is trained. Arguments and errors: ``cross_validate``."""
     require_fitting_grid(recipe)
+    require_initial_weights(recipe)
     require_fitting_pretraining(recipe)
     cases, left_out = choose_cases(recipe, cohort_run, read_cases(cohort_run), images)
     with alone(out):

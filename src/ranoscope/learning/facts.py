@@ -31,6 +31,8 @@ _WORDS = {
     "idh": ("wild type", "mutant"),
     "mgmt": ("methylated", "not methylated"),
 }
+# In years or weeks. Below it all values are the same but for rounding, which a division would blow up to whole units.
+_LEAST_SPREAD = 1e-6
 _NUMBERS = ("age", "interval", "week")
 _STUDIES = ("prior", "current")
 
@@ -78,7 +80,7 @@ class FactScale:
             known = values[~np.isnan(values)]
             if len(known):
                 spread = float(known.std())
-                parts[name] = (float(known.mean()), spread if spread > 0 else 1.0)
+                parts[name] = (float(known.mean()), spread if spread > _LEAST_SPREAD else 1.0)
         return cls(parts)
 
     def as_dict(self) -> dict[str, list[float]]:
