@@ -34,7 +34,7 @@ class Stage(StrEnum):
 class Flag(StrEnum):
     """What a reader should know beyond the category."""
 
-    PSEUDOPROGRESSION_POSSIBLE = "possible pseudoprogression: repeat in 4 weeks or more"
+    PSEUDOPROGRESSION_POSSIBLE = "possible pseudoprogression: a repeat scan decides"
     PSEUDOPROGRESSION = "progression was not confirmed: pseudoprogression"
     PSEUDORESPONSE = "response was not confirmed: pseudoresponse"
     DOSE_WAS_LOWERED = "growth while the steroid dose was lowered: repeat"
