@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from ranoscope import runs
 from ranoscope.cohort.files import read_cases, read_patients
@@ -21,10 +24,12 @@ from ranoscope.config import CohortSettings, EvaluationSettings, Recipe
 from ranoscope.domain import Sequence, StudyKey, Visit
 from ranoscope.errors import ImageError, RunError
 from ranoscope.evaluation.scorecard import evaluate_run
+from ranoscope.explaining.explain import _shown_sequence
 from ranoscope.imaging.store import StudyStore
 from ranoscope.learning.crossval import cross_validate, prepare_experiment
 from ranoscope.learning.data import CaseDataset, Material, case_tensor
 from ranoscope.learning.facts import FactScale, acquired, fact_names
+from ranoscope.reporting.viewer import viewer_payload
 
 # Patient-003's second study has no FLAIR: the prior of one of its cases, the current of the other.
 GAP = StudyKey("Patient-003", Visit(32))
@@ -169,3 +174,19 @@ def test_flags_always_follow_the_images(material, gap, tiny, seed, epoch, chance
     again.epoch.fill_(epoch)
     assert torch.equal(again[0][0], dropped[0][0])
     assert torch.equal(again[0][1], dropped[0][1])
+
+
+def test_pictures_show_what_both_studies_have_and_black_for_what_one_lacks(material, tiny):
+    recipe = policy(tiny, "zero-fill")
+    prior, current = material.store[StudyKey(GAP.patient, Visit(20))], material.store[GAP]
+    assert _shown_sequence(recipe, prior, current) is Sequence.CT1
+    flair_first = recipe.model_copy(update={"sequences": (Sequence.T2, Sequence.FLAIR)})
+    assert _shown_sequence(flair_first, prior, current) is Sequence.T2
+    assert _shown_sequence(flair_first, prior, prior) is Sequence.FLAIR
+    images = viewer_payload(prior, current, recipe.sequences, {})["studies"]
+    pictures = {
+        (study, sequence): np.asarray(Image.open(io.BytesIO(base64.b64decode(image["png"].split(",")[1]))))
+        for study, content in images.items()
+        for sequence, image in content["images"].items()
+    }
+    assert [key for key, picture in pictures.items() if not picture.any()] == [("current", Sequence.FLAIR)]

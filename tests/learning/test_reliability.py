@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import weakref
+from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ from ranoscope import runs
 from ranoscope.config import MedicalNetPretraining, Target
 from ranoscope.domain import Case, Response, Visit
 from ranoscope.errors import RunError
+from ranoscope.learning import fitting
 from ranoscope.learning.crossval import collect_calls, cross_validate, prepare_experiment, run_cell
 from ranoscope.learning.fitting import Sides, absent_classes
 from ranoscope.learning.memory import naming_memory
@@ -214,3 +217,29 @@ def test_a_file_of_pretrained_weights_that_is_not_there_is_named_before_any_imag
     with pytest.raises(RunError, match=r"the file of pretrained weights, got none, in nowhere/weights.pth"):
         cross_validate(recipe, home / "run", home / "run", silent)
     assert not (home / "run" / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "cuda", "expected"),
+    [
+        ({"compile": True}, False, True),
+        ({"compile": False}, False, False),
+        ({"compile": True, "accelerator": "auto"}, False, False),
+        ({"compile": True, "accelerator": "auto"}, True, True),
+    ],
+)
+def test_networks_are_compiled_on_cuda_or_where_the_cpu_is_named(tiny, monkeypatch, settings, cuda, expected):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(fitting, "CaseDataset", lambda *_: SimpleNamespace(classes=[0, 1], epoch=torch.zeros(1)))
+
+    def train(module, *_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "train", train)
+    sides = Sides(cases("PD", "SD"), cases("PD", "SD"))
+    material = SimpleNamespace(store=None, patients=pd.DataFrame(columns=["patient"]))
+    with pytest.raises(KeyboardInterrupt):
+        fitting.fit_fold(tiny(**settings), material, sides, Path("nowhere"), 0, silent)
+    assert bool(compiled) == expected
