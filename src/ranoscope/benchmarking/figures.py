@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ranoscope.evaluation.figures import STYLE, svg_bytes
+from ranoscope.drawing import STYLE, svg_bytes
 
 _ARM, _RIVAL, _WARNING, _FAINT = "#1b4f8f", "#7f7f7f", "#b3261e", "#444444"
 _ROW_INCHES, _PANEL_INCHES = 0.34, 1.15

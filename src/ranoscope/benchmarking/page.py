@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from ranoscope import __version__
+from ranoscope.drawing import inline_svg
 from ranoscope.evaluation.scores import FIRST_PROGRESSION_AUC, KAPPA, MACRO_F1, PD_AUC
 
 # Beside the ground's own headline; PD against the rest has no macro-F1 and no kappa over the four responses.
@@ -50,7 +51,7 @@ def _section(content: dict[str, Any], approach: str, drawing: bytes | None) -> d
         "title": approach,
         "blocks": blocks,
         "missing": [_missing(arm) for arm in arms if arm["ground"] is None],
-        "drawing": None if drawing is None else _inline(drawing),
+        "drawing": None if drawing is None else inline_svg(drawing),
     }
 
 
@@ -153,9 +154,3 @@ def _optimism(one: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
 
 def _failure(cell: dict[str, Any]) -> dict[str, Any]:
     return {**cell, "also": ", ".join(cell["shared_with"])}
-
-
-def _inline(drawing: bytes) -> str:
-    """The drawing without its XML prologue, which HTML does not allow inside a page."""
-    text = drawing.decode("utf-8")
-    return text[text.index("<svg") :]

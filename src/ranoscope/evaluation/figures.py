@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from textwrap import fill
 from typing import Any
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
+from ranoscope.drawing import STYLE, svg_bytes
 from ranoscope.evaluation.scores import METRICS, recall_name
 
 _MODEL = "#1b4f8f"
@@ -28,22 +28,6 @@ _WARNING = "#b3261e"
 _LETTERS_PER_INCH = 14
 # Five titles of this many letters fit side by side under a figure.
 _SHORT_TITLE = 16
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "ranoscope",
-    "font.family": "sans-serif",
-    # One measured face, then whatever the reader's system calls sans-serif.
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.axisbelow": True,
-    "axes.grid.axis": "x",
-    "grid.color": _GRID,
-}
 
 
 def draw_scoreboard(scorecard: dict[str, Any], title: str = "Balanced accuracy beside the rivals") -> bytes:
@@ -221,11 +205,3 @@ def stamp(figure: Figure, mark: str | None) -> None:
         va="center", zorder=10,
     )  # fmt: skip
     figure.suptitle(fill(mark, int(_LETTERS_PER_INCH * figure.get_figwidth())), fontsize=8.5, color=_WARNING)
-
-
-def svg_bytes(figure: Figure) -> bytes:
-    """The figure as SVG, the same bytes for the same drawing; draw it inside ``mpl.rc_context(STYLE)``."""
-    stream = io.BytesIO()
-    # Without a date the same figure is the same bytes.
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    return stream.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
@@ -16,6 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from ranoscope.domain import RESEARCH_USE_ONLY, Response, Sequence, Tissue
+from ranoscope.drawing import png_bytes
 from ranoscope.explaining.cases import STUDIES, CalledCase, MapFile
 from ranoscope.explaining.maps import SALIENCY_TOP, Maps
 from ranoscope.explaining.methods import METHODS
@@ -91,9 +91,7 @@ def draw(scene: Scene) -> Figure:
 
 def as_png(figure: Figure) -> bytes:
     """The figure as PNG, the same bytes for the same figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
-    return buffer.getvalue()
+    return png_bytes(figure, _DOTS_PER_INCH)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Radiological convention: the patient's right is at the picture's left; anterior 
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from ranoscope.domain import RESEARCH_USE_ONLY
+from ranoscope.drawing import png_bytes
 from ranoscope.imaging.nifti import Volume
 from ranoscope.measuring.lesions import Chord, MeasuredLesion
 from ranoscope.response.repeatability import band_95
@@ -117,9 +117,7 @@ def draw(picture: LesionPicture) -> Figure:
 
 def as_png(figure: Figure) -> bytes:
     """The figure as PNG, the same bytes for the same figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
-    return buffer.getvalue()
+    return png_bytes(figure, _DOTS_PER_INCH)
 
 
 Box = NDArray[np.float64]

@@ -13,6 +13,7 @@ from ranoscope import __version__, runs
 from ranoscope.cohort.files import read_cases, read_flow, read_is_synthetic, read_patients
 from ranoscope.config import FoldProtocol, Recipe, Target
 from ranoscope.domain import RESEARCH_USE_ONLY, RESPONSES
+from ranoscope.drawing import inline_svg
 from ranoscope.explaining.cases import read_explanations
 from ranoscope.learning.checkpoints import load_run_recipe
 from ranoscope.reporting.board import describe_board, headline_tiles
@@ -68,7 +69,7 @@ def write_report(run: Path, progress: Progress) -> Path:
             watermark=scorecard["watermark"],
             target_note=scorecard["target_note"],
             examples={"lead": _EXAMPLES_LEAD.format(distance=_distance(recipe, "the")), "cases": examples},
-            figures={path.stem: _inline_svg(path) for path in (run / runs.FIGURES).glob("*.svg")},
+            figures={path.stem: inline_svg(path.read_bytes()) for path in (run / runs.FIGURES).glob("*.svg")},
             facts=_facts(run, scorecard),
         )
     )
@@ -140,9 +141,3 @@ def _environment() -> jinja2.Environment:
 
 def _page_file(name: str) -> str:
     return resources.files("ranoscope.reporting").joinpath("page", name).read_text(encoding="utf-8")
-
-
-def _inline_svg(path: Path) -> str:
-    """The drawing without its XML prologue, which HTML does not allow inside a page."""
-    text = path.read_text(encoding="utf-8")
-    return text[text.index("<svg") :]

@@ -5,7 +5,6 @@ SVG with real text, the same bytes for the same timeline. Every mark is told by 
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from ranoscope.drawing import STYLE, svg_bytes
 from ranoscope.response.burden import Burden, burdens
 from ranoscope.response.calls import Evaluation
 from ranoscope.response.criteria import Criteria, Thresholds
@@ -31,19 +31,7 @@ _TITLES = {
     (Compartment.NONENHANCING, Measure.AREA): "Non-enhancing, sum of products (mm²)",
     (Compartment.NONENHANCING, Measure.VOLUME): "Non-enhancing volume (mm³)",
 }
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "ranoscope",
-    "font.family": "sans-serif",
-    # One measured face, then whatever the reader's system calls sans-serif.
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "hatch.color": "#c4c4c4",
-    "hatch.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-}
+_STYLE: dict[Any, Any] = {**STYLE, "hatch.color": "#c4c4c4", "hatch.linewidth": 0.6}
 # 95 % of a normal distribution lie within so many standard deviations.
 _TWO_SIDED_95 = 1.96
 # Burdens that differ by more than this factor are drawn on a symmetric logarithmic axis, on which zero has a place.
@@ -79,7 +67,7 @@ def draw_timeline(timeline: Timeline, criteria: Criteria, evaluation: Evaluation
         top.set_title(f"{timeline.patient} under {criteria.title}", loc="left", **title)
         place: dict[str, Any] = {"x": 0.15 / _WIDTH, "y": 0.12 / figure.get_figheight(), "va": "bottom"}
         figure.text(s="\n".join(notes), fontsize=8, color=SOFT, parse_math=False, **place)
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def _stack(heights: Sequence[float], foot: float) -> tuple[Figure, list[Axes]]:
@@ -228,10 +216,3 @@ def _operations(timeline: Timeline) -> Iterator[float]:
             yield (before.day + after.day) / 2
         elif after.surgery == "post-op" and before.surgery is None:
             yield after.day
-
-
-def _svg(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    # Without a date the same figure is the same bytes.
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    return stream.getvalue()

@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ranoscope.evaluation.figures import STYLE, svg_bytes
+from ranoscope.drawing import STYLE, svg_bytes
 
 _MM3_PER_ML = 1000.0
 # Volumes of 0 have no place on a logarithmic axis; they stand at its foot.

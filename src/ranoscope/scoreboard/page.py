@@ -9,6 +9,7 @@ import jinja2
 
 from ranoscope import __version__
 from ranoscope.domain import InformationLevel
+from ranoscope.drawing import inline_svg
 from ranoscope.evaluation.figures import draw_calibration, draw_confusion, draw_recall, draw_scoreboard
 from ranoscope.evaluation.scores import BALANCED_ACCURACY, FIRST_PROGRESSION_AUC
 from ranoscope.scoreboard.criteria import RULE_SETS
@@ -88,8 +89,8 @@ def render_page(scoreboard: dict[str, Any], figures: dict[str, bytes]) -> str:
         rows=[_row(one) for one in scoreboard["contenders"]],
         tiles=[_tile(scoreboard, one) for one in best_models(scoreboard)],
         differences=[_difference(scoreboard, one) for one in scoreboard["comparisons"]],
-        figures={name: _inline(drawing) for name, drawing in figures.items() if name != EXPERT_SIZES},
-        sizes_figure=_inline(figures[EXPERT_SIZES]) if EXPERT_SIZES in figures else None,
+        figures={name: inline_svg(drawing) for name, drawing in figures.items() if name != EXPERT_SIZES},
+        sizes_figure=inline_svg(figures[EXPERT_SIZES]) if EXPERT_SIZES in figures else None,
         agreement_columns=[title for _, title in _AGREEMENT],
         agreements=_agreements(scoreboard["expert_sizes"]),
         metrics=scoreboard["metrics"],
@@ -200,9 +201,3 @@ def _points(change: dict[str, Any]) -> str:
 
 def _page_file(name: str) -> str:
     return resources.files("ranoscope.scoreboard").joinpath("page", name).read_text(encoding="utf-8")
-
-
-def _inline(drawing: bytes) -> str:
-    """The drawing without its XML prologue, which HTML does not allow inside a page."""
-    text = drawing.decode("utf-8")
-    return text[text.index("<svg") :]
