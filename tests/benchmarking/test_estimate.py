@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import itertools
+import time
 
+import pytest
+import torch
+
+from ranoscope.benchmarking import estimate
 from ranoscope.benchmarking.arms import find_arms
 from ranoscope.benchmarking.estimate import Footprint, Speed, calibrate, cell_seconds, measure_step
 from ranoscope.learning.networks import build_network
@@ -60,6 +65,41 @@ def test_this_machine_has_a_speed():
     assert 1e-14 < speed.per_flop < 1e-7
     assert 1e-13 < speed.per_byte < 1e-5
     assert 1e-7 < speed.per_layer < 1
+
+
+def test_a_busy_machine_does_not_look_slow(monkeypatch):
+    """Four steps of five are disturbed, as when cells are being trained beside the estimate."""
+    step, calls, threads = estimate._step, itertools.count(), set()
+
+    def disturbed(block, images, bf16):
+        if images.shape[2] == 2:
+            threads.add(torch.get_num_threads())
+        if next(calls) % 5:
+            time.sleep(0.1)
+        step(block, images, bf16)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    monkeypatch.setattr(estimate, "_step", disturbed)
+    try:
+        speed = calibrate("cpu", bf16=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert speed.per_layer < 0.03
+    assert threads == {1}
+
+
+def test_a_dry_run_names_the_arms_that_cannot_begin_and_goes_on(ranoscope, cohort, recipes, tmp_path):
+    coarse = {"network": {"name": "densenet", "depth": 121}, "grid": {"voxel_mm": 10.0}}
+    lost = {"network": {"name": "resnet"}, "pretraining": {"name": "medicalnet", "weights": "nowhere.pth"}}
+    folder = recipes({"a/coarse": coarse, "a/plain": {}, "b/no-file": lost})
+    answer = ranoscope("benchmark", folder, "--cohort", cohort, "--out", tmp_path / "out", "--dry-run", "--seeds", "1")
+    assert answer.code == 0, answer.err
+    assert "2 cells on" in answer.out
+    said = " ".join((answer.out + answer.err).split())
+    assert "a/coarse cannot begin: Expected a grid large enough for densenet" in said
+    assert "b/no-file cannot begin: Expected the file of pretrained weights" in said
 
 
 def test_a_dry_run_shows_the_grid_and_leaves_nothing(ranoscope, cohort, recipes, tmp_path):

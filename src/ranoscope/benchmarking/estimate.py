@@ -7,9 +7,9 @@ a layer take on this machine is measured on a small block. Reading and augmentin
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -19,6 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ranoscope.benchmarking.arms import Arm
 from ranoscope.config import FoldProtocol, Recipe
+from ranoscope.errors import RanoscopeError
+from ranoscope.learning.crossval import require_ready
 from ranoscope.learning.data import uses_cuda
 from ranoscope.learning.facts import fact_names
 from ranoscope.learning.networks import build_network
@@ -30,7 +32,7 @@ _COPIES = 3
 _BF16_SHARE = 0.5
 # A forward pass is a third of a training step.
 _FORWARD = 1 / 3
-_REPEATS = 5
+_REPEATS = 7
 # Edge of the calibration block's volume and its channels: large enough to be bound by arithmetic, done in a second.
 _EDGE, _CHANNELS = {"cpu": 32, "cuda": 96}, {"cpu": 16, "cuda": 64}
 
@@ -78,22 +80,25 @@ class CellCost:
 
 def estimate_grid(
     groups: Iterable[tuple[Arm, ...]], cases: int, progress: Callable[[int, int, str], None]
-) -> list[CellCost]:
-    """The cost of each distinct training's cells.
+) -> tuple[list[CellCost], dict[str, str]]:
+    """The cost of each distinct training's cells, and, by the first arm's name, why a training cannot begin.
 
     Args:
         groups: arms that share a training.
         cases: of the cohort.
         progress: told (done, total, what) after each.
-
-    Raises:
-        RecipeError: from the network's own check of the grid.
     """
     speeds: dict[tuple[bool, str], Speed] = {}
     footprints: dict[str, Footprint] = {}
-    trainings, costs = list(groups), []
+    trainings, costs, refused = list(groups), [], {}
     for place, arms in enumerate(trainings):
         recipe = arms[0].recipe
+        progress(place, len(trainings), recipe.name)
+        try:
+            require_ready(recipe)
+        except RanoscopeError as error:
+            refused[recipe.name] = str(error)
+            continue
         kind = (uses_cuda(recipe), recipe.training.precision)
         if kind not in speeds:
             speeds[kind] = calibrate("cuda" if kind[0] else "cpu", recipe.training.precision == "bf16-mixed")
@@ -105,8 +110,8 @@ def estimate_grid(
         seconds = cell_seconds(recipe, step, speeds[kind], cases)
         names = tuple(arm.name for arm in arms)
         costs.append(CellCost(names, cells, step.parameters, step.memory_bytes, seconds))
-        progress(place + 1, len(trainings), recipe.name)
-    return costs
+    progress(len(trainings), len(trainings), "done")
+    return costs, refused
 
 
 def measure_step(recipe: Recipe) -> Footprint:
@@ -154,13 +159,14 @@ def calibrate(device: str, bf16: bool) -> Speed:
     dense = _block(device, [nn.Conv3d(channels, channels, 3, padding=1) for _ in range(2)])
     light = _block(device, [layer for _ in range(2) for layer in (nn.InstanceNorm3d(channels, affine=True), nn.GELU())])
     large, tiny = (torch.rand(2, channels, size, size, size, device=device) for size in (edge, 2))
-    per_layer = _usual(dense, tiny, bf16) / len(dense)
+    with _one_thread():
+        per_layer = _quickest(dense, tiny, bf16) / len(dense)
     with FlopCounterMode(display=False) as counter:
         _step(dense, large, bf16)
     kept = _Kept(light)
     with torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
         _step(light, large, bf16)
-    seconds = [max(_usual(block, large, bf16) - per_layer * len(block), 1e-9) for block in (dense, light)]
+    seconds = [max(_quickest(block, large, bf16) - per_layer * len(block), 1e-9) for block in (dense, light)]
     return Speed(seconds[0] / counter.get_total_flops(), seconds[1] / kept.bytes, per_layer)
 
 
@@ -169,13 +175,25 @@ def _block(device: str, layers: list[nn.Module]) -> nn.Sequential:
     return cast(nn.Sequential, block)
 
 
-def _usual(block: nn.Module, images: Tensor, bf16: bool) -> float:
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """So little is not shared out: threads would only wait for each other, on a busy machine for milliseconds."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _quickest(block: nn.Module, images: Tensor, bf16: bool) -> float:
+    """Seconds of the step that other programs disturbed least."""
     taken = []
     for _ in range(_REPEATS):
         began = time.perf_counter()
         _step(block, images, bf16)
         taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+    return min(taken)
 
 
 def _step(block: nn.Module, images: Tensor, bf16: bool) -> None:

@@ -39,7 +39,7 @@ def run_dry_run(request: Request) -> None:
     cases = len(read_cases(request.cohort_run))
     groups = [training.arms for training in group_arms(find_arms(request.recipes, request.changes, request.seeds))]
     with progress_bar("estimate") as told:
-        costs = estimate_grid(groups, cases, told)
+        costs, refused = estimate_grid(groups, cases, told)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for heading in ("Arm", "Parameters", "Cells", "Memory, GiB", "Hours a cell"):
         table.add_column(heading, justify="left" if heading == "Arm" else "right")
@@ -53,7 +53,8 @@ def run_dry_run(request: Request) -> None:
         )
     OUT.print(table)
     hours = sum(cost.cells * cost.seconds for cost in costs) / _HOUR_S
-    most = max(cost.memory_bytes for cost in costs) / _GIB
+    most = max((cost.memory_bytes for cost in costs), default=0) / _GIB
+    warn([f"{arm} cannot begin: {message}" for arm, message in refused.items()])
     say(
         f"{sum(cost.cells for cost in costs)} cells on {cases} cases: at most {hours:.3g} hours one after another on "
         f"this machine (early stopping aside, images in memory), {most:.2f} GiB for the largest. Nothing was trained."

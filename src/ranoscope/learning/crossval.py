@@ -32,7 +32,7 @@ from ranoscope.learning.pretraining import require_fitting_pretraining
 from ranoscope.learning.studies import Progress, prepare_store
 from ranoscope.learning.training import alone
 
-__all__ = ["Cell", "Experiment", "collect_calls", "cross_validate", "prepare_experiment", "run_cell"]
+__all__ = ["Cell", "Experiment", "collect_calls", "cross_validate", "prepare_experiment", "require_ready", "run_cell"]
 
 _COMMAND = "ranoscope crossval"
 
@@ -85,13 +85,18 @@ def cross_validate(
         return collect_calls(experiment)
 
 
+def require_ready(recipe: Recipe) -> None:
+    """Raise RecipeError or RunError where no training can begin, whatever the cohort: grid and initial weights."""
+    require_fitting_grid(recipe)
+    require_initial_weights(recipe)
+    require_fitting_pretraining(recipe)
+
+
 def prepare_experiment(
     recipe: Recipe, cohort_run: Path, out: Path, progress: Progress, images: Path | None = None
 ) -> Experiment:
     """Bring studies, folds and settings into place; nothing is trained. Arguments and errors: ``cross_validate``."""
-    require_fitting_grid(recipe)
-    require_initial_weights(recipe)
-    require_fitting_pretraining(recipe)
+    require_ready(recipe)
     cases, left_out = choose_cases(recipe, cohort_run, read_cases(cohort_run), images)
     with alone(out):
         # Whatever speaks against this folder is said before hours go into the store.
