@@ -36,7 +36,7 @@ def drawn(monkeypatch):
 
     def run(of: Timeline, criteria=RANO_HGG, measure=Measure.AREA) -> Figure:
         kept = []
-        monkeypatch.setattr(module, "_svg", lambda figure: kept.append(figure) or b"")
+        monkeypatch.setattr(module, "svg_bytes", lambda figure: kept.append(figure) or b"")
         draw_timeline(of, criteria, evaluate(of, criteria, measure))
         return kept[0]
 

@@ -115,7 +115,7 @@ def require_same_grid(volume: Volume, reference: Volume) -> None:
             f"the grid of {reference.where}, {_grid(reference)}",
             _grid(volume),
             volume.where,
-            "use the atlas-space files of one download",
+            "bring both to one grid (of LUMIERE: the atlas-space files of one download)",
         )
     )
 
