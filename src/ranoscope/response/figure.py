@@ -20,6 +20,7 @@ from ranoscope.drawing import STYLE, svg_bytes
 from ranoscope.response.burden import Burden, burdens
 from ranoscope.response.calls import Evaluation
 from ranoscope.response.criteria import Criteria, Thresholds
+from ranoscope.response.repeatability import band_95
 from ranoscope.response.series import Series, make_series
 from ranoscope.response.strip import GRID, INK, LANE, SOFT, Clock, arrange, draw_calls, explain
 from ranoscope.response.timeline import Compartment, Measure, Timeline
@@ -32,8 +33,6 @@ _TITLES = {
     (Compartment.NONENHANCING, Measure.VOLUME): "Non-enhancing volume (mm³)",
 }
 _STYLE: dict[Any, Any] = {**STYLE, "hatch.color": "#c4c4c4", "hatch.linewidth": 0.6}
-# 95 % of a normal distribution lie within so many standard deviations.
-_TWO_SIDED_95 = 1.96
 # Burdens that differ by more than this factor are drawn on a symmetric logarithmic axis, on which zero has a place.
 _WIDE = 25.0
 # Inches. Places are fixed: a layout that is measured takes as long as the drawing itself.
@@ -123,10 +122,8 @@ class _Panel:
         # An unknown size breaks line and band.
         at = [self.clock.at(one.scan.day) for one in sizes]
         size = [math.nan if one.size is None else one.size for one in sizes]
-        low, high = (
-            [y * math.exp(side * _TWO_SIDED_95 * one.size_sd) for y, one in zip(size, sizes, strict=True)]
-            for side in (-1, 1)
-        )
+        bands = [band_95(y, one.size_sd) for y, one in zip(size, sizes, strict=True)]
+        low, high = zip(*bands, strict=True)
         self.axes.fill_between(at, low, high, color=_BURDEN, alpha=0.18, linewidth=0, zorder=2)
         self.axes.vlines(at, low, high, color=_BURDEN, linewidth=1.2, zorder=3)
         self.axes.plot(at, size, color=_BURDEN, linewidth=1.6, marker="o", markersize=5, zorder=4)
