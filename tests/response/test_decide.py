@@ -18,7 +18,7 @@ from ranoscope.response.criteria import (
     with_changes,
 )
 from ranoscope.response.engine import evaluate, evaluate_all
-from ranoscope.response.timeline import Disease, Measure, Scan, Sizes, Timeline
+from ranoscope.response.timeline import Disease, Lesion, Measure, Scan, Sizes, Timeline
 
 KNOWN = {
     "new_lesion": "none", "non_measurable": "absent", "t2_flair": "stable", "steroids": "stable", "clinical": "stable",
@@ -224,6 +224,28 @@ def test_numbers_never_read_as_the_threshold_they_miss():
     sentences = [reason.sentence for reason in last(RANO_HGG, 400, 499.99).reasons]
     assert "499.99 mm² is 24.998 % above the nadir" in sentences[0]
     assert "400 mm² equals the nadir" in last(RANO_HGG, 400, 400).reasons[0].sentence
+
+
+def test_no_percentage_reads_as_a_threshold_that_is_not_named():
+    """1001 of 2000 is a minor response, 49.95 % below; "50 %" would be a partial one."""
+    sentences = [reason.sentence for reason in last(RANO_LGG, 2000, 1001, 1001).reasons]
+    assert any("1,001 mm² is 49.95 % below the baseline of 2,000 mm²" in one for one in sentences)
+    sentences = [reason.sentence for reason in last(RANO_LGG, 2000, 1000.01, 1000.01).reasons]
+    assert any("1,000.01 mm² is 49.9995 % below the baseline" in one for one in sentences)
+
+
+def test_lesions_outside_the_sum_that_grew_are_named():
+    def scan(name, day, *sizes):
+        listed = tuple(Lesion(id=one, longest_mm=mm, perpendicular_mm=mm) for one, mm in zip("ABC", sizes, strict=True))
+        return Scan(id=name, day=day, lesions=listed)
+
+    timeline = Timeline(patient="P", scans=(scan("s0", 0, 30, 9, 11), scan("s1", 60, 30, 9, 30)), **FIRST)
+    one = with_changes(RANO_HGG, ["parts.enhancing.targets=1"])
+    call = evaluate(timeline, one).calls[-1]
+    assert call.rule == "rano-hgg/2"
+    assert call.reasons[0].sentence == "Disease outside the sum has clearly grown (C)."
+    stated = last(RANO_HGG, 600, 600, facts=[{"non_measurable": "worse"}])
+    assert stated.reasons[0].sentence == "Non-measurable disease has clearly progressed."
 
 
 def test_large_sizes_are_grouped_and_carry_their_unit():

@@ -30,7 +30,8 @@ class Burden:
 
     ``size``: SPD in mm² or volume in mm³ of what the criteria add up. ``size_sd``: standard deviation of its repeated
     measurement as a fraction of it. ``targets``: ids of the lesions in the sum. ``appeared``: ids of the lesions there
-    that were not seen up to the reference for progression; a repeat scan that still lists one confirms it.
+    that were not seen up to the reference for progression; a repeat scan that still lists one confirms it. ``grown``:
+    ids of the lesions outside the sum whose growth made ``non_measurable`` worse; none where a reader states it.
     """
 
     scan: Scan
@@ -40,6 +41,7 @@ class Burden:
     new_lesion: NewLesion | None
     non_measurable: NonMeasurable | None
     appeared: tuple[str, ...] = ()
+    grown: tuple[str, ...] = ()
 
 
 def burdens(series: Series, compartment: Compartment, criteria: Criteria, measure: Measure) -> tuple[Burden, ...]:
@@ -54,14 +56,15 @@ def burdens(series: Series, compartment: Compartment, criteria: Criteria, measur
     targets, found = course.chosen, []
     for place, scan in enumerate(series.scans):
         joining = course.joining(place, targets)
-        others = course.others(place, targets, joining)
+        grown = course.grown(place, targets, joining) if scan.non_measurable is None else ()
         targets = (*targets, *joining)
         size, size_sd = _sum(course.lists[place], course.summed(place, targets), measure)
         if size is None:
             size, size_sd = _stated(scan, compartment, measure)
         new = course.new(place) if scan.new_lesion is None else scan.new_lesion
+        others = NonMeasurable.WORSE if grown else course.others(place, targets)
         others = others if scan.non_measurable is None else scan.non_measurable
-        found.append(Burden(scan, size, size_sd, targets, new, others, course.appeared(place)))
+        found.append(Burden(scan, size, size_sd, targets, new, others, course.appeared(place), grown))
     return tuple(found)
 
 
@@ -144,17 +147,19 @@ class _Course:
         there = tuple(name for name in targets if name in (self.lists[place] or ()))
         return there if any(self._was_measurable_since_gone(place, name) for name in there) else ()
 
-    def others(self, place: int, targets: Sequence[str], joining: Sequence[str]) -> NonMeasurable | None:
-        """Lesions outside the sum. One that grew so far that it joins the sum is progression all the same, unless the
-        criteria let new lesions count by the sum alone.
+    def grown(self, place: int, targets: Sequence[str], joining: Sequence[str]) -> tuple[str, ...]:
+        """Lesions outside the sum that clearly grew. One that grew so far that it joins the sum is progression all the
+        same, unless the criteria let new lesions count by the sum alone.
         """
+        by_sum = (*targets, *joining) if self._new_are_added else targets
+        return tuple(name for name in self.lists[place] or () if name not in by_sum and self._grown(place, name))
+
+    def others(self, place: int, targets: Sequence[str]) -> NonMeasurable | None:
+        """Whether there is a lesion outside the sum of these targets."""
         lesions = self.lists[place]
         if lesions is None:
             return None
-        by_sum = (*targets, *joining) if self._new_are_added else targets
-        if any(name not in by_sum and self._grown(place, name) for name in lesions):
-            return NonMeasurable.WORSE
-        outside = {*lesions} - {*self.summed(place, (*targets, *joining))}
+        outside = {*lesions} - {*self.summed(place, targets)}
         return NonMeasurable.PRESENT if outside else NonMeasurable.ABSENT
 
     def _compared_with(self, place: int) -> int | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
+from ranoscope.response.burden import Burden
 from ranoscope.response.calls import Reason
 from ranoscope.response.confirmation import first_day
 from ranoscope.response.course import Finding
@@ -25,15 +26,16 @@ def explain(ground: Ground, finding: Finding) -> tuple[Reason, ...]:
     return tuple(Reason(name=name, sentence=sentence) for name, sentence in found)
 
 
-def size_words(value: float, measure: Measure, beside: float | None = None) -> str:
-    """A size with its unit, in as many digits as tell it from the one beside it."""
+def size_words(value: float, measure: Measure, *beside: float) -> str:
+    """A size with its unit, in as many digits as tell it from those beside it."""
     return f"{_telling(value, beside)} {measure.unit}"
 
 
-def _telling(value: float, beside: float | None) -> str:
+def _telling(value: float, beside: Sequence[float]) -> str:
+    apart = [one for one in beside if abs(value - one) > 1e-9 * abs(value)]
     for digits in (1, 2, 3, 4, 5):
-        text, other = (None if one is None else _plain(one, digits) for one in (value, beside))
-        if text is not None and (text != other or beside is None or abs(value - beside) <= 1e-9 * abs(value)):
+        text = _plain(value, digits)
+        if all(text != _plain(one, digits) for one in apart):
             return text
     return _plain(value, 6)
 
@@ -47,7 +49,7 @@ def _triggers(ground: Ground, finding: Finding) -> Iterator[tuple[str, str]]:
     rules, burden = ground.rules, ground.found[finding.place]
     said = {
         Question.NEW_LESION: ("new lesion", _new_lesion(burden.new_lesion, burden.appeared)),
-        Question.NON_MEASURABLE_WORSE: ("non-measurable disease", "Non-measurable disease has clearly progressed."),
+        Question.NON_MEASURABLE_WORSE: ("non-measurable disease", _worse(burden)),
         Question.CLINICAL_DECLINE: ("clinical state", "The patient has clearly declined."),
     }
     if rules.enhancement:
@@ -59,6 +61,12 @@ def _triggers(ground: Ground, finding: Finding) -> Iterator[tuple[str, str]]:
     for question, (name, sentence) in said.items():
         if finding.facts[question]:
             yield name, sentence
+
+
+def _worse(burden: Burden) -> str:
+    if not burden.grown:
+        return "Non-measurable disease has clearly progressed."
+    return f"Disease outside the sum has clearly grown ({', '.join(burden.grown)})."
 
 
 def _t2_counts(rules: Rules, finding: Finding) -> bool:
@@ -82,9 +90,11 @@ def _sizes(ground: Ground, finding: Finding) -> Iterator[tuple[str, str]]:
         yield "size", f"{what} is unknown at this scan."
         return
     limits = ground.part.thresholds[ground.measure]
-    begins = ("progression", limits.progression)
     if references.nadir is not None:
-        yield references.name, _against(ground, what, now, references.nadir, references.name, begins)
+        yield (
+            references.name,
+            _against(ground, what, now, references.nadir, references.name, {"progression": limits.progression}),
+        )
     if references.unmeasured:
         ids = ", ".join(ground.scan(place).id for place in references.unmeasured)
         yield "nadir", f"{what} is unknown at {ids}, which was passed over in the search for the nadir."
@@ -92,24 +102,29 @@ def _sizes(ground: Ground, finding: Finding) -> Iterator[tuple[str, str]]:
         yield "baseline", f"{what} is unknown at the baseline ({ground.scan(ground.baseline).id})."
         return
     minor = limits.minor_response
-    begins = ("response", -limits.response) if minor is None or finding.row.level > 1 else ("minor response", -minor)
+    begins = {"response": -limits.response} | ({} if minor is None else {"minor response": -minor})
+    if finding.row.level <= 1:
+        begins = dict(reversed(begins.items()))
     yield "baseline", _against(ground, what, now, baseline, "baseline", begins)
 
 
-def _against(ground: Ground, what: str, now: Size, reference: Size, name: str, begins: tuple[str, int]) -> str:
+def _against(ground: Ground, what: str, now: Size, reference: Size, name: str, begins: Mapping[str, int]) -> str:
+    """The comparison in words; ``begins``: every threshold in percent by what begins there, the one to name first."""
     measure, scan = ground.measure, ground.scan(reference.scan).id
     if reference.value == 0:
         size = "is still 0" if now.value == 0 else f"is {size_words(now.value, measure)}"
         return f"{what} {size}; at the {name} ({scan}) there was nothing to measure."
-    change, (call, limit) = (now.value - reference.value) / reference.value * 100, begins
-    threshold = (100 + limit) * reference.value / 100
+    change = (now.value - reference.value) / reference.value * 100
+    (call, limit), *_ = begins.items()
+    thresholds = [(100 + one) * reference.value / 100 for one in begins.values()]
     beside = f"the {name} of {size_words(reference.value, measure)} ({scan})"
     if change == 0:
         relation = f"equals {beside}"
     else:
-        relation = f"is {_telling(abs(change), abs(limit))} % {'above' if change > 0 else 'below'} {beside}"
-    size = size_words(now.value, measure, threshold)
-    return f"{what} {size} {relation}; {call} begins at {abs(limit)} % ({size_words(threshold, measure)})."
+        percent = _telling(abs(change), [abs(one) for one in begins.values()])
+        relation = f"is {percent} % {'above' if change > 0 else 'below'} {beside}"
+    size = size_words(now.value, measure, *thresholds)
+    return f"{what} {size} {relation}; {call} begins at {abs(limit)} % ({size_words(thresholds[0], measure)})."
 
 
 def _limits(ground: Ground, finding: Finding) -> Iterator[tuple[str, str]]:

@@ -30,7 +30,7 @@ class Row(Enum):
     """
 
     NEW_LESION = "1", Category.PD, None, "A new lesion is progression."
-    NON_MEASURABLE = "2", Category.PD, None, "Clear progression of non-measurable disease is progression."
+    NON_MEASURABLE = "2", Category.PD, None, "Clear progression of non-measurable or non-target disease is progression."
     ENHANCEMENT = "2a", Category.PD, None, "New or increased enhancement is progression."
     DECLINE = "3", Category.PD, None, "Definite clinical decline, not explained otherwise, is progression."
     LEPTOMENINGEAL = "3a", Category.PD, None, "Leptomeningeal spread is progression."
