@@ -211,6 +211,12 @@ def test_contradictions_of_rows(read, rows, expected):
     assert expected in patient_refusal(read, f"scan,day,lesion,longest_mm,perpendicular_mm,spd_mm2\n{rows}", "patient")
 
 
+def test_no_steroids_beside_a_dose_of_them_is_a_contradiction(read):
+    text = "patient,scan,day,spd_mm2,steroids,steroid_mg_per_day\nP,a,0,600,none,8\nQ,a,0,600,none,0\n"
+    assert "no steroids and 8 mg of them a day at scan a on line 2" in patient_refusal(read, text, "P")
+    assert [one.patient for one in read(text).timelines] == ["Q"]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

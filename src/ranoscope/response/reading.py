@@ -20,7 +20,7 @@ from ranoscope.errors import TableError, problem
 from ranoscope.response.drafts import Draft, draft_patients
 from ranoscope.response.series import validate
 from ranoscope.response.spreadsheet import read_spreadsheet, rule
-from ranoscope.response.timeline import Lesion, Scan, Sizes, Timeline
+from ranoscope.response.timeline import Lesion, Scan, Sizes, Steroids, Timeline
 
 TIMELINE = "timeline.json"
 _TABLES = (".csv", ".tsv", ".txt")
@@ -125,6 +125,9 @@ def _contradictions(timeline: Timeline, places: Mapping[str, str]) -> Iterator[s
     for scan in timeline.scans:
         if _DATE.search(scan.id):
             yield f"a date in the name of the scan {places.get(scan.id, f'of day {scan.day}')} (give it as `date`)"
+        if scan.steroids is Steroids.NONE and scan.steroid_mg_per_day:
+            where = f" on {places[scan.id]}" if places else ""
+            yield f"no steroids and {scan.steroid_mg_per_day:g} mg of them a day at scan {scan.id}{where}"
         for lesion in scan.lesions or ():
             if lesion.longest_mm is not None and (lesion.perpendicular_mm or 0) > lesion.longest_mm:
                 where = f" on {places[scan.id]}" if places else ""
