@@ -140,6 +140,14 @@ def test_calls_stand_in_letters_with_their_marks():
     assert not any("dated back" in line for line in told)
 
 
+def test_thresholds_are_named_though_nothing_is_left_after_an_operation():
+    of = timeline(800, 390, 380, 0, 0)
+    after = of.scans[3].model_copy(update={"surgery": Surgery.POST_OP})
+    of = of.model_copy(update={"scans": (*of.scans[:3], after, of.scans[4])})
+    told = words(draw_timeline(of, RANO_HGG, evaluate(of, RANO_HGG)))
+    assert told.count("PD: nadir + 25 %") == told.count("PR: baseline − 50 %") == 1
+
+
 def test_a_progression_that_is_dated_back_is_told():
     of = timeline(600, 800, 1010)
     told = words(draw_timeline(of, MRANO, evaluate(of, MRANO)))

@@ -83,6 +83,10 @@ def _stack(heights: Sequence[float], foot: float) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
+# Where a threshold's line ends, its name and its colour.
+_Line = tuple[float, float, str, str]
+
+
 @dataclass(frozen=True)
 class _Panel:
     """One compartment's burden over time."""
@@ -97,10 +101,13 @@ class _Panel:
         measure = self.evaluation.measure
         thresholds = criteria.parts[self.compartment].thresholds[measure]
         found = [(one, burdens(one, self.compartment, criteria, measure)) for one in series]
-        for place, (one, sizes) in enumerate(found):
+        lines: list[_Line] = []
+        for one, sizes in found:
             self._draw_burden(sizes)
-            self._draw_thresholds(one, sizes, thresholds, named=place == len(found) - 1)
+            # A series without measurable tumour has no thresholds; those of the last that has some are named.
+            lines = self._draw_thresholds(one, sizes, thresholds) or lines
             self._mark_references(one, sizes)
+        self._name_lines(sorted(lines, key=lambda line: line[1]))
         self.axes.set_ylabel(_TITLES[self.compartment, measure])
         self.axes.yaxis.grid(visible=True, color=GRID)
         self._scale([burden.size for _, sizes in found for burden in sizes if burden.size is not None])
@@ -130,9 +137,10 @@ class _Panel:
         lacking = [self.clock.at(one.scan.day) for one in sizes if one.size is None]
         self.axes.plot(lacking, [0] * len(lacking), color=SOFT, marker="x", linestyle="none", zorder=4)
 
-    def _draw_thresholds(self, series: Series, sizes: Sequence[Burden], limits: Thresholds, named: bool) -> None:
+    def _draw_thresholds(self, series: Series, sizes: Sequence[Burden], limits: Thresholds) -> list[_Line]:
+        """Draw them; the names to give them at their ends."""
         if series.baseline is None or series.baseline == len(sizes) - 1:
-            return
+            return []
         by_scan = {one.scan.id: one.size for one in sizes}
         at, height = [], []
         for place in range(series.baseline + 1, len(sizes)):
@@ -150,10 +158,9 @@ class _Panel:
                     [start, at[-1]], [low] * 2, color=_RESPONSE, linewidth=1.5, linestyle=(0, dashes), zorder=3
                 )
                 lines.append((at[-1], low, f"{name}: baseline − {percent} %", _RESPONSE))
-        if named:
-            self._name_lines(sorted(lines, key=lambda line: line[1]))
+        return lines
 
-    def _name_lines(self, lines: Sequence[tuple[float, float, str, str]]) -> None:
+    def _name_lines(self, lines: Sequence[_Line]) -> None:
         """Names at the lines' ends, the lowest one's below it and the highest one's above: they may lie close."""
         for place, (x, y, text, colour) in enumerate(lines):
             side = "top" if place == 0 else "bottom" if place == len(lines) - 1 else "center"
