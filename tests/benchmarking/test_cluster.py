@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -102,3 +104,14 @@ def test_a_word_for_which_ray_would_start_a_cluster_of_its_own_is_refused():
     with pytest.raises(RunError, match="Expected auto, host:port or ray://host:port, got local"):
         run_on_cluster([], None, "local", Silent())
     assert not ray.is_initialized()
+
+
+def test_paths_from_the_folder_one_is_in_are_found_by_the_clusters_workers(cohort, recipes, tmp_path, address):
+    """Workers were started elsewhere, as on another machine."""
+    folder, here = recipes({"a/short": {}}), tmp_path / "here"
+    here.mkdir()
+    command = [sys.executable, "-c", "from ranoscope.cli import main; main()", "benchmark", str(folder), "--cohort",
+               os.path.relpath(cohort, here), "--out", "out", "--seeds", "1", "--ray", address]  # fmt: skip
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((here / "out" / "benchmark.json").read_text())["failures"] == []

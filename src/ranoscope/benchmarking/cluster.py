@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ranoscope.benchmarking.work import Job, Listener, Outcome, lost, perform
@@ -83,14 +84,16 @@ class _Room:
 
 def _submit(ray: Any, room: _Room, under_way: dict[Any, _Attempt], attempt: _Attempt) -> None:
     options = room.options(attempt.job.experiment.recipe)
-    task = ray.remote(_serve).options(**options).remote(attempt.job, room.processors)
+    task = ray.remote(_serve).options(**options).remote(attempt.job, room.processors, Path.cwd())
     under_way[task] = _Attempt(attempt.job, attempt.number, attempt.began or time.monotonic())
 
 
-def _serve(job: Job, threads: int) -> Outcome:
-    """Run a cell in a worker of the cluster."""
+def _serve(job: Job, threads: int, home: Path) -> Outcome:
+    """Run a cell in a worker of the cluster, from ``home`` on where that is there: a job's paths may be relative."""
     import torch
 
+    if home.is_dir():
+        os.chdir(home)
     torch.set_num_threads(threads)
     return perform(job, lambda *_: None)
 
