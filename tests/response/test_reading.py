@@ -60,7 +60,7 @@ def test_a_row_per_scan(read):
         "non_measurable,anti_angiogenic,radiotherapy_end_day,recurrent,steroids\n"
         "P-1,s1,0,Post-Op ,,,,,,,,,45,no,\n"
         "P-1,s2,70,,600,9000.5,no,stable,4,Stable,none,yes,,,physiological\n"
-        "P-1,s3,126,,n/a,unknown,measurable,worse,0.5,worse,present,no,45,,no\n"
+        "P-1,s3,126,,n/a,unknown,measurable,worse,0,worse,present,no,45,,no\n"
         "P-2,s1,3,,500,,,,,,,,,,\n"
     )
     assert not found.refused
@@ -77,7 +77,7 @@ def test_a_row_per_scan(read):
                 non_measurable=NonMeasurable.ABSENT, anti_angiogenic=True, steroids=Steroids.PHYSIOLOGICAL,
             ),
             Scan(
-                id="s3", day=126, new_lesion=NewLesion.MEASURABLE, t2_flair=Change.WORSE, steroid_mg_per_day=0.5,
+                id="s3", day=126, new_lesion=NewLesion.MEASURABLE, t2_flair=Change.WORSE, steroid_mg_per_day=0,
                 clinical=Change.WORSE, non_measurable=NonMeasurable.PRESENT, anti_angiogenic=False,
                 steroids=Steroids.NONE,
             ),
