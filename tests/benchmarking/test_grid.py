@@ -159,6 +159,27 @@ def test_a_killed_worker_fails_its_cell_alone_and_the_next_call_finishes_it(coho
     assert 1 <= len(trained) <= 5
 
 
+def test_an_arm_whose_calls_were_damaged_fails_alone_and_is_scored_again_once_they_are_back(cohort, recipes, tmp_path):
+    folder = recipes({"a/plain": {}, "a/victim": {"training": {"epochs": 1}}})
+    request = Request(str(folder), cohort, tmp_path / "out", seeds=1)
+    whole = run_benchmark(request, lambda *_: None)
+    calls = tmp_path / "out" / ARMS / arm_of(whole, "a/victim")["run"] / "checkpoints" / "seed-0_fold-1" / "calls.csv"
+    before = calls.read_bytes()
+    calls.write_bytes(before[: len(before) // 2])
+    damaged = run_benchmark(request, lambda *_: None)
+    assert arm_of(damaged, "a/plain")["scores"] == arm_of(whole, "a/plain")["scores"]
+    assert arm_of(damaged, "a/victim")["scores"] is None
+    assert arm_of(damaged, "a/victim")["messages"]
+    assert {cell["arm"] for cell in damaged["failures"]} == {"a/victim"}
+    assert {cell["state"] for cell in json.loads((tmp_path / "out" / "cells.json").read_text())} == {
+        "finished", "failed"
+    }  # fmt: skip
+    calls.write_bytes(before)
+    again = run_benchmark(request, lambda *_: None)
+    assert again["failures"] == []
+    assert arm_of(again, "a/victim")["scores"] == arm_of(whole, "a/victim")["scores"]
+
+
 def test_ctrl_c_ends_the_workers_and_the_exit_code_says_so(cohort, recipes, tmp_path):
     folder, out = recipes({"a/long": {"training": {"epochs": 3000}}}), tmp_path / "out"
     command = [sys.executable, "-c", "from ranoscope.cli import main; main()", "benchmark", str(folder), "--cohort",

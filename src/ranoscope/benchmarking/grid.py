@@ -8,7 +8,7 @@ from typing import Any
 from ranoscope import provenance, runs
 from ranoscope.benchmarking.arms import Training, find_arms, group_arms
 from ranoscope.benchmarking.cluster import run_on_cluster
-from ranoscope.benchmarking.ledger import Entry, Ledger, Progress
+from ranoscope.benchmarking.ledger import FINISHED, Entry, Ledger, Progress
 from ranoscope.benchmarking.local import run_here
 from ranoscope.benchmarking.outputs import write_outputs
 from ranoscope.benchmarking.request import Request
@@ -121,11 +121,15 @@ def _run(request: Request, jobs: list[Job], ledger: Ledger) -> None:
 
 
 def _collect(experiments: dict[str, Experiment], ledger: Ledger) -> dict[str, Result]:
-    """The predictions of every training whose cells are all finished."""
+    """The predictions of every training whose cells are all finished; calls that cannot be read fail its cells."""
     results = {}
     for run, experiment in experiments.items():
-        if all(entry.state == "finished" for entry in ledger.of_run(run)):
-            collect_calls(experiment)
-            protocol = experiment.recipe.folds.protocol
-            results[run] = Result(experiment.recipe, read_predictions(experiment.out, protocol), experiment.out)
+        if all(entry.state == FINISHED for entry in ledger.of_run(run)):
+            try:
+                collect_calls(experiment)
+                calls = read_predictions(experiment.out, experiment.recipe.folds.protocol)
+            except RanoscopeError as error:
+                ledger.unreadable(run, str(error))
+                continue
+            results[run] = Result(experiment.recipe, calls, experiment.out)
     return results

@@ -68,6 +68,12 @@ class Ledger:
         self.entries[key] = replace(self.entries[key], state=FAILED, message=self._inside(message))
         self._epochs[key] = self.entries[key].epochs
 
+    def unreadable(self, run: str, message: str) -> None:
+        """A training whose cells were finished, but whose calls cannot be read."""
+        for entry in self.of_run(run):
+            self.failed(entry.key, message)
+        self._write()
+
     def heard(self, job: Job, epoch: int, what: str) -> None:
         """An epoch of a job is done."""
         self._epochs[job.key] = max(self._epochs[job.key], min(epoch, self.entries[job.key].epochs))
