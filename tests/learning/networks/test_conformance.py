@@ -156,3 +156,10 @@ def test_a_grid_is_judged_before_anything_is_computed(make_recipe, name):
     if name == "mednext":  # one voxel left, which is no group to normalise over
         with pytest.raises(RecipeError, match="16x16x16 voxels"):
             require_fitting_grid(make_recipe(name, shape=(16, 16, 16)))
+
+
+def test_batch_norm_over_a_single_voxel_is_found_before_training(make_recipe):
+    tight = {"shape": (32, 32, 32), "training": {"batch_size": 1}}
+    with pytest.raises(RecipeError, match="32x32x32 voxels"):
+        require_fitting_grid(make_recipe("densenet", **tight))
+    require_fitting_grid(make_recipe("densenet", shape=(32, 32, 32), training={"batch_size": 2}))

@@ -85,14 +85,18 @@ def build_network(recipe: Recipe) -> PairNetwork:
 
 
 def require_fitting_grid(recipe: Recipe) -> None:
-    """Raise RecipeError unless the recipe's network can work on its grid; nothing is computed, only shapes are."""
+    """Raise RecipeError unless the recipe's network can work on its grid; nothing is computed, only shapes are.
+
+    A batch in training, and a single case in evaluation: norms over one voxel refuse the one or the other.
+    """
     with torch.device("meta"):
         network = build_network(recipe)
-        pair = torch.empty(1, 2, len(recipe.sequences), *recipe.grid.shape)
-        names = fact_names(recipe)
-        facts = torch.empty(1, len(names)) if names else None
+        batch, names = recipe.training.batch_size, fact_names(recipe)
+        pair = torch.empty(batch, 2, len(recipe.sequences), *recipe.grid.shape)
+        facts = torch.empty(batch, len(names)) if names else None
     try:
-        network.eval()(pair, facts)
+        network.train()(pair, facts)
+        network.eval()(pair[:1], None if facts is None else facts[:1])
     except (RuntimeError, ValueError) as error:
         shape = "x".join(map(str, recipe.grid.shape))
         do = "choose a smaller grid.voxel_mm or another network"
