@@ -87,7 +87,10 @@ class _Worker:
         return True
 
     def listen(self, listener: Listener) -> bool:
-        """Take one message; False if the worker died, whose job has then failed."""
+        """Take one message; False if the worker is of no more use. If it died, its job has failed.
+
+        An error that nobody foresaw ends it too: after some of CUDA's, every later cell of the process would fail.
+        """
         assert self.job is not None
         try:
             said = self.channel.recv()
@@ -98,6 +101,9 @@ class _Worker:
         if isinstance(said, Outcome):
             job, self.job = self.job, None
             listener.ended(job, said)
+            if said.unforeseen:
+                self.end(_PATIENCE_S)
+                return False
         else:
             listener.heard(self.job, *said)
         return True

@@ -33,11 +33,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: ``message`` is empty when it finished. ``seconds``: of its last attempt."""
+    """How a job ended: ``message`` is empty when it finished. ``seconds``: of its last attempt. ``unforeseen``: by an
+    error that is not ranoscope's own, after which nothing is known of its process.
+    """
 
     seconds: float
     message: str = ""
     attempts: int = 1
+    unforeseen: bool = False
 
     @property
     def finished(self) -> bool:
@@ -58,14 +61,14 @@ class Listener(Protocol):
 def perform(job: Job, told: Told) -> Outcome:
     """Run a cell; whatever goes wrong is its outcome's message, so that the other cells go on."""
     began = time.monotonic()
-    message = ""
+    message, unforeseen = "", False
     try:
         run_cell(job.experiment, job.cell, told)
     except RanoscopeError as error:
         message = str(error)
     except Exception as error:  # a defect in one network must not cost the rest of a grid that runs for days
-        message = f"Unexpected {type(error).__name__}: {error}"
-    return Outcome(time.monotonic() - began, message)
+        message, unforeseen = f"Unexpected {type(error).__name__}: {error}", True
+    return Outcome(time.monotonic() - began, message, unforeseen=unforeseen)
 
 
 def lost(job: Job, how: str, seconds: float, attempts: int = 1) -> Outcome:
