@@ -16,13 +16,15 @@ class Listening:
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.workers: list[set[int]] = []
+        # Other tests' pools may still be there.
+        self.before = multiprocessing.active_children()
 
     def heard(self, job, epoch, what):
         raise AssertionError
 
     def ended(self, job, outcome):
         self.messages.append(outcome.message)
-        self.workers.append({process.pid for process in multiprocessing.active_children()})
+        self.workers.append({one.pid for one in multiprocessing.active_children() if one not in self.before})
 
 
 def test_after_an_error_that_nobody_foresaw_the_next_cell_has_a_new_process(recipes):
