@@ -10,6 +10,13 @@ from ranoscope.config.data import (
     PairRule,
     PhantomSettings,
 )
+from ranoscope.config.explanation import (
+    ExplanationSettings,
+    KeptMaps,
+    MethodName,
+    MethodSettings,
+    PerturbationSettings,
+)
 from ranoscope.config.learning import (
     AlexNetSettings,
     Arrangement,
@@ -34,7 +41,6 @@ from ranoscope.config.learning import (
 )
 from ranoscope.config.recipe import (
     EvaluationSettings,
-    ExplanationSettings,
     Recipe,
     load_recipe,
     parse_recipe,
@@ -44,9 +50,9 @@ from ranoscope.config.recipe import (
 __all__ = [
     "AlexNetSettings", "Arrangement", "AugmentationSettings", "ChangeAwareSettings", "ClinicalSettings",
     "CohortSettings", "DenseNetSettings", "DuplicatePolicy", "EvaluationSettings", "ExplanationSettings",
-    "FoldProtocol", "FoldSettings", "GridSettings", "MedNeXtSettings", "MedicalNetPretraining", "MissingSequences",
-    "NetworkSettings", "NoPretraining", "OrganPretraining", "PairRule", "PhantomSettings", "PretrainingSettings",
-    "Recipe", "ResNetSettings", "RotationPretraining", "Settings", "StackSettings", "SwinSettings", "Target",
-    "TrainingSettings", "ViTSettings", "load_recipe", "overlay",
-    "parse_change", "parse_recipe", "parse_settings", "recipes_folder",
+    "FoldProtocol", "FoldSettings", "GridSettings", "KeptMaps", "MedNeXtSettings", "MedicalNetPretraining",
+    "MethodName", "MethodSettings", "MissingSequences", "NetworkSettings", "NoPretraining", "OrganPretraining",
+    "PairRule", "PerturbationSettings", "PhantomSettings", "PretrainingSettings", "Recipe", "ResNetSettings",
+    "RotationPretraining", "Settings", "StackSettings", "SwinSettings", "Target", "TrainingSettings", "ViTSettings",
+    "load_recipe", "overlay", "parse_change", "parse_recipe", "parse_settings", "recipes_folder",
 ]  # fmt: skip

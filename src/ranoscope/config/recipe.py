@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from ranoscope.config.base import Settings, overlay, parse_change, parse_settings
 from ranoscope.config.data import FoldSettings, GridSettings
+from ranoscope.config.explanation import ExplanationSettings
 from ranoscope.config.learning import (
     AugmentationSettings,
     ChangeAwareSettings,
@@ -34,12 +35,6 @@ class EvaluationSettings(Settings):
     bootstrap: Annotated[int, Field(ge=100)] = 2000
     coverage: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     seed: int = 0
-
-
-class ExplanationSettings(Settings):
-    """Which cases are explained: this many per class, the surest correct call first, then the surest wrong one."""
-
-    cases_per_class: Annotated[int, Field(gt=0)] = 1
 
 
 class Recipe(Settings):

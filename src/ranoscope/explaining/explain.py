@@ -96,7 +96,7 @@ def explain_run(run: Path, settings: ExplanationSettings, progress: Progress) ->
         StorageError: the disk is full or not writable; finished cases are kept.
     """
     recipe = load_run_recipe(run)
-    chosen, absent = choose_cases(read_called(run), settings.cases_per_class)
+    chosen, absent = choose_cases(read_called(run), settings.cases_per_class or 1)
     store = open_run_store(run, recipe)
     keys = {entry.folder_name: _key(run, entry) for entry in chosen}
     write_chosen(run, chosen, absent)

@@ -1,0 +1,76 @@
+"""Settings of the explanation stage: which cases, which methods, how they are computed and how they are judged."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from ranoscope.config.base import Settings
+
+
+class MethodName(StrEnum):
+    """The explanation methods, in the order in which they are shown."""
+
+    SALIENCY = "saliency"
+    INPUT_X_GRADIENT = "input-x-gradient"
+    INTEGRATED_GRADIENTS = "integrated-gradients"
+    SMOOTHGRAD = "smoothgrad"
+    GRADCAM = "gradcam"
+    GRADCAM_FINER = "gradcam-finer"
+    OCCLUSION = "occlusion"
+
+
+class MethodSettings(Settings):
+    """How maps are computed.
+
+    ``steps``: points of the path that integrated gradients take. ``samples``: noisy copies for SmoothGrad, ``noise``:
+    their standard deviation in standard deviations of the brain's intensities. ``window_mm``: edge of the cubes that
+    occlusion covers, laid half over one another. ``batch``: pairs through the network at a time.
+    """
+
+    steps: Annotated[int, Field(ge=1)] = 8
+    samples: Annotated[int, Field(ge=1)] = 8
+    noise: Annotated[float, Field(gt=0)] = 0.15
+    window_mm: Annotated[float, Field(gt=0)] = 20.0
+    batch: Annotated[int, Field(ge=1)] = 8
+
+
+class PerturbationSettings(Settings):
+    """Deletion and insertion: ``steps`` equal shares of the brain's voxels, ``orders`` random orders for chance."""
+
+    steps: Annotated[int, Field(ge=2)] = 10
+    orders: Annotated[int, Field(ge=1)] = 3
+
+
+class KeptMaps(StrEnum):
+    """Whose maps are kept as NIfTI: of the example cases alone, or of every scored case."""
+
+    EXAMPLES = "examples"
+    ALL = "all"
+
+
+class ExplanationSettings(Settings):
+    """Which cases are scored, by which methods, and whose maps are kept.
+
+    ``cases_per_class``: this many cases of each of the expert's classes, drawn at random by ``seed``; None scores all.
+    The example cases are the best, the median and the worst explained of each class among them. ``native``: whether
+    kept maps are also brought to the scanner's own grids. ``randomisation``: whether the network's parameters are
+    randomised layer by layer to see whether the examples' maps depend on them.
+    """
+
+    cases_per_class: Annotated[int | None, Field(gt=0)] = None
+    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)] = tuple(MethodName)
+    method: MethodSettings = MethodSettings()
+    perturbation: PerturbationSettings = PerturbationSettings()
+    maps: KeptMaps = KeptMaps.EXAMPLES
+    native: bool = True
+    randomisation: bool = True
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _no_method_twice(self) -> ExplanationSettings:
+        if len(set(self.methods)) != len(self.methods):
+            raise ValueError(f"each method once, got {', '.join(self.methods)}")
+        return self
