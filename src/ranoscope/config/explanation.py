@@ -27,14 +27,17 @@ class MethodSettings(Settings):
 
     ``steps``: points of the path that integrated gradients take. ``samples``: noisy copies for SmoothGrad, ``noise``:
     their standard deviation in standard deviations of the brain's intensities. ``window_mm``: edge of the cubes that
-    occlusion covers, laid half over one another. ``batch``: pairs through the network at a time.
+    occlusion covers, laid half over one another. ``batch``: pairs through the network at a time, fewer for large
+    grids. ``bf16``: gradients with 16-bit arithmetic, several times faster on most machines; occlusion and scores, which
+    are differences of outputs, always have 32 bits.
     """
 
     steps: Annotated[int, Field(ge=1)] = 8
     samples: Annotated[int, Field(ge=1)] = 8
     noise: Annotated[float, Field(gt=0)] = 0.15
-    window_mm: Annotated[float, Field(gt=0)] = 20.0
+    window_mm: Annotated[float, Field(gt=0)] = 32.0
     batch: Annotated[int, Field(ge=1)] = 8
+    bf16: bool = False
 
 
 class PerturbationSettings(Settings):

@@ -1,29 +1,24 @@
-"""Which cases are explained, and the record each one leaves."""
+"""Which cases are explained: calls out of fold, each with the fold that held it out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
 
 from ranoscope import runs
 from ranoscope.cohort.files import read_cases
 from ranoscope.cohort.folds import read_folds
 from ranoscope.config import FoldProtocol, Target
-from ranoscope.domain import RESPONSES, Case, Response, Sequence
+from ranoscope.domain import RESPONSES, Case, Response, Visit
 from ranoscope.errors import RunError, problem
-from ranoscope.learning.checkpoints import FOLD, fold_folder, load_run_recipe
+from ranoscope.learning.checkpoints import load_run_recipe
 from ranoscope.learning.targets import as_called
 
 STUDIES = ("prior", "current")
-RECORD = "case.json"
-CHOSEN = "chosen.json"
-_COMMAND = "ranoscope explain"
-Shares = dict[str, dict[Sequence, float]]
 
 
 @dataclass(frozen=True)
@@ -61,93 +56,41 @@ class CalledCase:
         return f"{self.case.patient}_{self.case.current}"
 
 
-@dataclass(frozen=True)
-class MapFile:
-    """One map on the store's grid: NIfTI, float32, in the method's own units.
-
-    ``study``: ``prior`` or ``current``, None where the method cannot tell them apart. ``lowest``, ``highest``: over the
-    whole grid. ``shown_up_to``: the value at the top of the figure's colour scale, taken inside the brain; 0 for a map
-    that is 0 there.
-    """
-
-    method: str
-    study: str | None
-    response: Response
-    file: str
-    lowest: float
-    highest: float
-    shown_up_to: float
-
-
-@dataclass(frozen=True)
-class ExplainedCase:
-    """All that a report says of one explained case; file names are relative to ``folder``.
-
-    ``explained``: the called class, then the true one where it differs. ``slice_index``: axial slice k of the figure.
-    ``layers``: method → the sub-module it reads. ``cell_mm``: method → edges of that layer's cells along i, j, k in mm.
-    ``shares``: class → study → sequence → share of the Saliency map's sum inside the brain. ``sentences``: how the maps
-    are to be read.
-    ``key``: fingerprint of the fold, its weights and this call.
-    """
-
-    folder: Path
-    patient: str
-    prior: str
-    current: str
-    response: Response
-    call: Response
-    probabilities: dict[Response, float]
-    seed: int
-    fold: int
-    network: str
-    layers: dict[str, str]
-    cell_mm: dict[str, tuple[float, ...]]
-    shown_sequence: Sequence
-    slice_index: int
-    slice_because: str
-    explained: tuple[Response, ...]
-    maps: tuple[MapFile, ...]
-    shares: dict[Response, Shares]
-    figure: str
-    sentences: tuple[str, ...]
-    fold_key: str
-    key: str
-
-    def map_file(self, method: str, study: str | None, response: Response) -> MapFile:
-        """The map of this method, study (None: both together) and class.
-
-        Raises:
-            KeyError: there is none.
-        """
-        for entry in self.maps:
-            if (entry.method, entry.study, entry.response) == (method, study, response):
-                return entry
-        raise KeyError((method, study, str(response)))
-
-
-_RECORDS = TypeAdapter(ExplainedCase)
-
-
-def choose_cases(called: list[CalledCase], per_class: int) -> tuple[list[CalledCase], list[Response]]:
-    """Pick ``per_class`` cases of each true response, in the order PD, SD, PR, CR.
-
-    Within a class the surest correct call comes first, then the surest wrong one, then the next of either; where one
-    kind runs out the other goes on. Sure means a high probability of the call; equals go by patient and visit.
+def draw_cases(called: list[CalledCase], per_class: int | None, seed: int) -> tuple[list[CalledCase], list[Response]]:
+    """Cases to score: all, or ``per_class`` of each of the expert's classes, drawn at random.
 
     Returns:
-        The chosen cases, and the responses that no case has.
+        The cases, classes in the order PD, SD, PR, CR and by patient and visit within each; and the responses that no
+        case has.
     """
     chosen: list[CalledCase] = []
     absent: list[Response] = []
     for response in RESPONSES:
-        mine = sorted((entry for entry in called if entry.case.response is response), key=_surest_first)
-        correct = [entry for entry in mine if entry.is_correct]
-        wrong = [entry for entry in mine if not entry.is_correct]
-        turns = [entry for pair in zip_longest(correct, wrong) for entry in pair if entry is not None]
-        chosen += turns[:per_class]
+        mine = sorted((entry for entry in called if entry.case.response is response), key=_by_name)
         if not mine:
             absent.append(response)
+        if per_class is not None and len(mine) > per_class:
+            generator = np.random.default_rng([seed, response.class_index])
+            picked = generator.choice(len(mine), per_class, replace=False)
+            mine = [mine[place] for place in sorted(picked)]
+        chosen += mine
     return chosen, absent
+
+
+def named_cases(called: list[CalledCase], names: list[str]) -> list[CalledCase]:
+    """The cases of these names, each ``Patient-042`` (all of the patient's) or ``Patient-042/week-061``.
+
+    Raises:
+        RunError: a name that no called case has.
+    """
+    chosen: dict[str, CalledCase] = {}
+    for name in names:
+        mine = [entry for entry in called if name in (entry.case.patient, f"{entry.case.patient}/{entry.case.current}")]
+        if not mine:
+            do = "name a patient, or a patient and the current visit, of calls.csv"
+            raise RunError(problem("a case with a call", name, "--cases", do))
+        chosen |= {entry.folder_name: entry for entry in mine}
+    return sorted(chosen.values(), key=lambda entry: (entry.case.response.class_index, *_by_name(entry)))
 
 
 def read_called(run: Path) -> list[CalledCase]:
@@ -172,59 +115,6 @@ def read_called(run: Path) -> list[CalledCase]:
     return [_called(row, cases, recipe.target) for row in mine]
 
 
-def write_record(explained: ExplainedCase) -> None:
-    """Write case.json, the last file of a case: without it the case counts as not explained."""
-    content = _RECORDS.dump_python(explained, mode="json", exclude={"folder"})
-    runs.write_json(explained.folder / RECORD, content)
-
-
-def read_record(folder: Path) -> ExplainedCase:
-    """Read case.json.
-
-    Raises:
-        RunError: absent, damaged or of another version.
-    """
-    content = runs.read_json(folder / RECORD, _COMMAND)
-    try:
-        return _RECORDS.validate_python({**content, "folder": folder})
-    except (ValidationError, TypeError) as error:
-        raise RunError(
-            problem("a record of an explained case", "other content", str(folder / RECORD), f"run `{_COMMAND}` again")
-        ) from error
-
-
-def write_chosen(run: Path, chosen: list[CalledCase], absent: list[Response]) -> None:
-    """Write which cases this run explains and which responses have none, before the first is begun."""
-    content = {"cases": [entry.folder_name for entry in chosen], "classes_without_a_case": absent}
-    runs.write_json(run / runs.EXPLANATIONS / CHOSEN, content)
-
-
-def read_explanations(run: Path) -> list[ExplainedCase]:
-    """The explained cases of a run, worst response first, surest correct call before surest wrong one.
-
-    Raises:
-        RunError: nothing was explained yet, an interrupted run left cases out, or a fold was trained again since.
-    """
-    chosen = runs.read_json(run / runs.EXPLANATIONS / CHOSEN, _COMMAND)
-    explained = [read_record(run / runs.EXPLANATIONS / str(name)) for name in chosen["cases"]]
-    for entry in explained:
-        fold = runs.read_json(fold_folder(run, entry.seed, entry.fold) / FOLD, "ranoscope crossval")
-        if fold.get("key") != entry.fold_key:
-            where = str(entry.folder / RECORD)
-            raise RunError(problem("maps of today's network", "an earlier one's", where, f"run `{_COMMAND}` again"))
-    return explained
-
-
-def classes_without_a_case(run: Path) -> list[Response]:
-    """The responses that no case of the run has, so that none is explained.
-
-    Raises:
-        RunError: nothing was explained yet.
-    """
-    chosen = runs.read_json(run / runs.EXPLANATIONS / CHOSEN, _COMMAND)
-    return [Response(name) for name in chosen["classes_without_a_case"]]
-
-
 def _require_held_out(row: pd.Series[Any], folds: set[int] | None) -> None:
     fold = int(row["fold"])
     if folds != {fold}:
@@ -247,5 +137,5 @@ def _called(row: pd.Series[Any], cases: dict[tuple[str, str, str], Case], target
     return CalledCase(case, Response(row["call"]), probabilities, int(row["seed"]), int(row["fold"]), target)
 
 
-def _surest_first(entry: CalledCase) -> tuple[object, ...]:
-    return (-entry.probabilities[entry.call], entry.case.patient, entry.case.current)
+def _by_name(entry: CalledCase) -> tuple[str, Visit]:
+    return entry.case.patient, entry.case.current

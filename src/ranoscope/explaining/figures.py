@@ -1,4 +1,4 @@
-"""The figure of an explained case: prior | current | Saliency of either | Grad-CAM, one row per explained class."""
+"""The figure of an explained case: per explained class prior above current, and a column per method."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ _ENHANCING, _TUMOUR = "#35e0ff", "#ffffff"
 _PANEL, _GAP, _MARGIN = 2.25, 0.08, 0.18
 _HEAD, _FOOT, _ROW_HEAD, _ROW_FOOT, _LINE = 0.82, 0.36, 0.5, 0.5, 0.155
 _LETTERS_PER_INCH = 14
+# The title's two halves stand side by side.
+_LEAST_WIDTH = 9.5
 _READING = (
-    f"Colour and opacity rise together, up to a value taken over the whole brain: {SALIENCY_TOP}th percentile for "
-    f"Saliency, maximum for Grad-CAM. {RADIOLOGICAL}"
+    "Colour and opacity rise together with what speaks for the class, up to a value taken over the whole brain: the "
+    f"{SALIENCY_TOP}th percentile of maps by voxel, the maximum of maps by cell. {RADIOLOGICAL}"
 )
 _DOTS_PER_INCH = 120
 
@@ -73,18 +75,19 @@ def draw(scene: Scene) -> Figure:
     rows, columns = _cut(scene, scene.brains[0]).shape
     panel = (_PANEL, _PANEL * rows / columns)
     explained = scene.called.explained
-    across = 2 + max(len(_of(scene, response)) for response in explained)
-    width = 2 * _MARGIN + across * panel[0] + (across - 1) * _GAP
+    width = 2 * _MARGIN + (1 + len(_methods(scene))) * (panel[0] + _GAP) - _GAP
+    width = max(width, _LEAST_WIDTH)
     notes = [line for text in (*scene.sentences, _READING) for line in wrap(text, int(_LETTERS_PER_INCH * width))]
-    height = _HEAD + len(explained) * (_ROW_HEAD + panel[1] + _ROW_FOOT) + _LINE * len(notes) + _FOOT
+    block = _ROW_HEAD + 2 * panel[1] + _GAP + _ROW_FOOT
+    height = _HEAD + len(explained) * block + _LINE * len(notes) + _FOOT
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     page = _Page(figure, width, height)
     _title(page, scene)
     top = _HEAD
     for response in explained:
-        _row(page, scene, response, top, panel)
-        top += _ROW_HEAD + panel[1] + _ROW_FOOT
+        _block(page, scene, response, top, panel)
+        top += block
     _foot(page, notes, top)
     return figure
 
@@ -113,8 +116,18 @@ class _Page:
         self.figure.text(left / self.width, 1 - top / self.height, text, **style)
 
 
-def _of(scene: Scene, response: Response) -> Maps:
-    return [(entry, values) for entry, values in scene.maps if entry.response is response]
+def _methods(scene: Scene) -> list[str]:
+    """The methods of the scene's maps, in the order of their list."""
+    return list(dict.fromkeys(entry.method for entry, _ in scene.maps))
+
+
+def _of(scene: Scene, response: Response, method: str) -> dict[str | None, tuple[MapFile, NDArray[np.float32]]]:
+    """Study → a method's map for a class; None stands for both studies together."""
+    return {
+        entry.study: (entry, values)
+        for entry, values in scene.maps
+        if entry.response is response and entry.method == method
+    }
 
 
 def _title(page: _Page, scene: Scene) -> None:
@@ -134,29 +147,37 @@ def _title(page: _Page, scene: Scene) -> None:
     page.text(_MARGIN, 0.46, f"{weeks}   ·   {place}", fontsize=9.5, color="#444444")
 
 
-def _row(page: _Page, scene: Scene, response: Response, top: float, panel: tuple[float, float]) -> None:
+def _block(page: _Page, scene: Scene, response: Response, top: float, panel: tuple[float, float]) -> None:
+    """One explained class: prior above current, anatomy first, then a column per method with its colour bar."""
     called = scene.called
     roles = "the call and the expert's response" if called.is_correct else (
         "the call" if response is called.call else "the expert's response"
     )  # fmt: skip
     page.text(_MARGIN, top + 0.02, f"Maps explain class {response}: {roles}", fontsize=10, fontweight="bold")
     grey = window(scene.volumes, scene.brains)
-    lefts = [_MARGIN + place * (panel[0] + _GAP) for place in range(2 + len(_of(scene, response)))]
+    tops = (top + _ROW_HEAD, top + _ROW_HEAD + panel[1] + _GAP)
+    _heading(page, _MARGIN, top, f"{scene.sequence}")
     for study, name in enumerate(STUDIES):
         visit = called.case.prior if study == 0 else called.case.current
-        axes = page.axes(lefts[study], top + _ROW_HEAD, panel)
+        axes = page.axes(_MARGIN, tops[study], panel)
         _anatomy(axes, scene, study, grey)
-        _heading(page, lefts[study], top, f"{name.capitalize()}, {visit}, {scene.sequence}")
+        _caption(axes, f"{name.capitalize()}, {visit}")
         if study == 0:
             _scale_bar(axes, scene.voxel_mm)
-    for left, (entry, values) in zip(lefts[2:], _of(scene, response), strict=True):
-        study = STUDIES.index(entry.study) if entry.study else 1
-        axes = page.axes(left, top + _ROW_HEAD, panel)
-        _anatomy(axes, scene, study, grey)
-        _overlay(axes, _cut(scene, values), entry)
-        over = f"{entry.study} study" if entry.study else "over the current study"
-        _heading(page, left, top, f"{METHODS[entry.method].title}, {over}")
-        _colour_bar(page, left, top + _ROW_HEAD + panel[1] + 0.07, panel[0], entry)
+    for place, method in enumerate(_methods(scene), start=1):
+        left = _MARGIN + place * (panel[0] + _GAP)
+        maps = _of(scene, response, method)
+        _heading(page, left, top, METHODS[method].title + (", both studies together" if None in maps else ""))
+        for study, name in enumerate(STUDIES):
+            entry, values = maps[None if None in maps else name]
+            axes = page.axes(left, tops[study], panel)
+            _anatomy(axes, scene, study, grey)
+            _overlay(axes, _cut(scene, values), entry)
+        _colour_bar(page, left, tops[1] + panel[1] + 0.07, panel[0], entry)
+
+
+def _caption(axes: Axes, text: str) -> None:
+    axes.text(0.03, 0.97, text, transform=axes.transAxes, color="white", fontsize=8, va="top", zorder=5)
 
 
 def _heading(page: _Page, left: float, top: float, text: str) -> None:
