@@ -18,6 +18,8 @@ from ranoscope.config import (
     DuplicatePolicy,
     FoldProtocol,
     FoldSettings,
+    KeptMaps,
+    MethodName,
     PairRule,
     PhantomSettings,
     parse_settings,
@@ -117,9 +119,27 @@ def evaluate(run: RunArgument) -> None:
 
 
 @app.command(rich_help_panel=JOURNEY)
-def explain(run: RunArgument) -> None:
-    """4. Show what the network looked at: maps and figures per case; RUN/explanations."""
-    stages.run_explain(run)
+def explain(
+    run: RunArgument,
+    methods: Annotated[
+        str | None, typer.Option(help=f"Comma-separated, of: {', '.join(MethodName)}. All if not given.")
+    ] = None,
+    cases: Annotated[
+        str | None,
+        typer.Option(help="all; a number drawn of each class; or names: Patient-042,Patient-042/week-061."),
+    ] = None,
+    maps: Annotated[
+        KeptMaps | None, typer.Option(help="Whose maps are kept as NIfTI: of the example cases, or of all scored ones.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. method.steps=32; repeatable."),
+    ] = None,
+) -> None:
+    """4. Show what the network looked at, and measure it: maps, scores and figures; RUN/explanations. Resumes."""
+    chosen = [f"methods=[{methods}]"] if methods else []
+    chosen += [f"maps={maps}"] if maps else []
+    stages.run_explain(run, cases, [*chosen, *(changes or [])])
 
 
 @app.command(rich_help_panel=JOURNEY)

@@ -15,7 +15,16 @@ from rich.markup import escape
 from ranoscope import runs
 from ranoscope.cli.terminal import OUT, progress_bar, say, warn
 from ranoscope.cohort.folds import fold_warnings, make_folds
-from ranoscope.config import CohortSettings, FoldSettings, PhantomSettings, load_recipe
+from ranoscope.config import (
+    CohortSettings,
+    ExplanationSettings,
+    FoldSettings,
+    PhantomSettings,
+    load_recipe,
+    overlay,
+    parse_change,
+    parse_settings,
+)
 from ranoscope.domain import RESEARCH_USE_ONLY
 
 # Sized so that the whole demo takes four to six minutes on two CPU cores; the cohort is large enough that every class
@@ -109,14 +118,32 @@ def run_evaluate(run: Path) -> None:
     say(f"Scorecard: {run / runs.SCORECARD}")
 
 
-def run_explain(run: Path) -> None:
-    """Write maps and figures of the example cases."""
+def run_explain(run: Path, cases: str | None, changes: list[str]) -> None:
+    """Score the maps of a run's cases, keep examples of them, and print how good the maps are.
+
+    Args:
+        run: a trained run.
+        cases: ``all``, a number per class, or names with commas between; None for the recipe's choice.
+        changes: settings of the explanation laid over the recipe's, each ``key.sub=value``.
+    """
     from ranoscope.explaining.explain import explain_run
+    from ranoscope.explaining.outputs import read_findings
+    from ranoscope.explaining.tables import render_findings
     from ranoscope.learning.checkpoints import load_run_recipe
 
+    names: tuple[str, ...] = ()
+    if cases == "all" or (cases or "").isdecimal():
+        changes = [*changes, f"cases_per_class={'null' if cases == 'all' else cases}"]
+    elif cases:
+        names = tuple(name.strip() for name in cases.split(",") if name.strip())
+    content = load_run_recipe(run).explanation.model_dump(mode="json")
+    for change in changes:
+        content = overlay(content, parse_change(change))
+    settings = parse_settings(ExplanationSettings, content, "the options of `ranoscope explain`")
     with progress_bar("explain") as told:
-        cases = explain_run(run, load_run_recipe(run).explanation, told)
-    say(f"Explanations: {run / runs.EXPLANATIONS} ({len(cases)} cases)")
+        examples = explain_run(run, settings, told, names)
+    OUT.print(render_findings(read_findings(run)))
+    say(f"Explanations: {run / runs.EXPLANATIONS} (maps and a figure of {len(examples)} example cases)")
 
 
 def run_report(run: Path) -> None:
@@ -135,7 +162,7 @@ def run_demo(out: Path, seed: int) -> None:
     run_phantom(lumiere, PhantomSettings(patients=_DEMO_PATIENTS, voxel_mm=_DEMO_VOXEL_MM, seed=seed))
     run_cohort(lumiere, CohortSettings(), out)
     run_crossval(_DEMO_RECIPE, [], out, out, None)
-    run_explain(out)
+    run_explain(out, None, [])
     run_evaluate(out)
     run_report(out)
     say(

@@ -28,8 +28,8 @@ class MethodSettings(Settings):
     ``steps``: points of the path that integrated gradients take. ``samples``: noisy copies for SmoothGrad, ``noise``:
     their standard deviation in standard deviations of the brain's intensities. ``window_mm``: edge of the cubes that
     occlusion covers, laid half over one another. ``batch``: pairs through the network at a time, fewer for large
-    grids. ``bf16``: gradients with 16-bit arithmetic, several times faster on most machines; occlusion and scores, which
-    are differences of outputs, always have 32 bits.
+    grids. ``bf16``: gradients with 16-bit arithmetic, several times faster on most machines; occlusion and scores are
+    differences of outputs and always have 32 bits.
     """
 
     steps: Annotated[int, Field(ge=1)] = 8
@@ -59,8 +59,8 @@ class ExplanationSettings(Settings):
 
     ``cases_per_class``: this many cases of each of the expert's classes, drawn at random by ``seed``; None scores all.
     The example cases are the best, the median and the worst explained of each class among them. ``native``: whether
-    kept maps are also brought to the scanner's own grids. ``randomisation``: whether the network's parameters are
-    randomised layer by layer to see whether the examples' maps depend on them.
+    kept maps are also brought to the scanner's own grids. ``randomisation``: in how many steps the network's parameters
+    are randomised, from the output down, to see whether the examples' maps depend on them; 0 leaves it out.
     """
 
     cases_per_class: Annotated[int | None, Field(gt=0)] = None
@@ -69,7 +69,7 @@ class ExplanationSettings(Settings):
     perturbation: PerturbationSettings = PerturbationSettings()
     maps: KeptMaps = KeptMaps.EXAMPLES
     native: bool = True
-    randomisation: bool = True
+    randomisation: Annotated[int, Field(ge=0)] = 6
     seed: int = 0
 
     @model_validator(mode="after")

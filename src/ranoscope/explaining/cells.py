@@ -67,8 +67,8 @@ def watch_cells(network: nn.Module, shape: torch.Size) -> Iterator[CellPlaces]:
 
 
 @torch.no_grad()
-def cell_steps(network: nn.Module, layer: str, pair: Tensor) -> tuple[float, ...]:
-    """Voxels from cell to cell along i, j, k in the feature maps of this sub-module, for a pair of this shape.
+def layer_cells(network: nn.Module, layer: str, pair: Tensor) -> tuple[CellPlaces, tuple[int, int, int]]:
+    """Where the cells of this sub-module's feature maps are, and how many along i, j, k, for a pair of this shape.
 
     Args:
         network: takes pairs with a batch axis in front.
@@ -84,7 +84,13 @@ def cell_steps(network: nn.Module, layer: str, pair: Tensor) -> tuple[float, ...
             network(pair.unsqueeze(0))
     finally:
         handle.remove()
-    return tuple(step for _, step in places.of(shapes[-1]))
+    i, j, k = shapes[-1]
+    return places, (i, j, k)
+
+
+def cell_steps(places: CellPlaces, cells: tuple[int, int, int]) -> tuple[float, ...]:
+    """Voxels from cell to cell along i, j, k."""
+    return tuple(step for _, step in places.of(torch.Size(cells)))
 
 
 def _window(module: nn.Module) -> tuple[tuple[float, int], ...]:

@@ -1,128 +1,178 @@
-"""Explain the example cases of a trained run: maps as NIfTI, a figure and a record per case."""
+"""Explain a trained run: score the maps of its cases, pool them over patients, and keep examples of every class."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 
 from ranoscope import provenance, runs
-from ranoscope.cohort.files import read_patients
-from ranoscope.cohort.folds import watermark
-from ranoscope.config import (
-    Arrangement,
-    DenseNetSettings,
-    ExplanationSettings,
-    MedNeXtSettings,
-    Recipe,
-    ResNetSettings,
-    StackSettings,
-    Target,
-)
-from ranoscope.domain import Case, Sequence
+from ranoscope.config import ExplanationSettings, KeptMaps
+from ranoscope.domain import RESPONSES
 from ranoscope.errors import RanoscopeError
-from ranoscope.explaining.cases import (
+from ranoscope.explaining.cases import CalledCase, draw_cases, named_cases, read_called
+from ranoscope.explaining.examples import write_example
+from ranoscope.explaining.opened import OpenCase, open_case
+from ranoscope.explaining.outputs import Findings, write_findings
+from ranoscope.explaining.randomising import RANDOMISED_COLUMNS, randomise_case
+from ranoscope.explaining.record import (
     RECORD,
-    CalledCase,
     ExplainedCase,
-    choose_cases,
-    classes_without_a_case,
-    read_called,
+    Role,
     read_explanations,
     read_record,
     write_chosen,
-    write_record,
 )  # fmt: skip
-from ranoscope.explaining.cells import cell_steps
-from ranoscope.explaining.figures import Scene, as_png, draw
-from ranoscope.explaining.maps import make_maps, nifti
-from ranoscope.explaining.methods import METHODS
-from ranoscope.explaining.slices import tumour_slice
-from ranoscope.explaining.subject import CaseNetwork
-from ranoscope.imaging.store import AlignedStudy, StudyStore
-from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_fact_scale, load_fold, load_run_recipe
-from ranoscope.learning.data import case_tensor
-from ranoscope.learning.facts import FactScale, fact_names, fact_tensor
-from ranoscope.learning.networks import PairNetwork
+from ranoscope.explaining.scores.pooling import COLUMNS, extremes
+from ranoscope.explaining.scoring import score_case
+from ranoscope.explaining.trained import TrainedFold, load_trained
+from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_run_recipe
 from ranoscope.learning.studies import open_run_store
 
-__all__ = ["ExplainedCase", "classes_without_a_case", "explain_run", "read_explanations"]
-
-_FORMAT = 1
-_FIGURE = "figure.png"
+_FORMAT = 2
+_SCORED, _RANDOMISED = "scored", "randomised"
 Progress = Callable[[int, int, str], None]
+Rows = list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """One fold's network on its device, the fold's key and scale of facts, and patients.csv."""
+def explain_run(
+    run: Path, settings: ExplanationSettings, progress: Progress, names: tuple[str, ...] = ()
+) -> list[ExplainedCase]:
+    """Explain cases with the network that never saw the patient; what is finished is not made again.
 
-    recipe: Recipe
-    network: PairNetwork
-    device: torch.device
-    fold_key: str
-    scale: FactScale
-    patients: pd.DataFrame
-
-    def subject(self, store: StudyStore, case: Case) -> CaseNetwork:
-        """The network bound to the case's facts."""
-        facts = fact_tensor(case, self.patients, store, self.recipe, self.scale)
-        return CaseNetwork(self.network, facts.to(self.device), self.recipe.target).eval()
-
-
-def explain_run(run: Path, settings: ExplanationSettings, progress: Progress) -> list[ExplainedCase]:
-    """Explain cases of every class with the network that never saw the patient; finished ones are kept.
-
-    Writes ``explanations/<patient>_<current>/`` per case: maps on the store's grid (``MapFile``), ``figure.png``,
-    and last ``case.json``. Which cases: ``cases.choose_cases`` on the first seed's calls.
+    First every chosen case is scored, one after another, so that a cohort needs no more memory than a case. Then the
+    best, the median and the worst explained of every class are kept as examples, with maps (``MapFile``), a figure and
+    a record in ``explanations/<patient>_<current>/``. Beside them stand the files that ``outputs`` lists.
 
     Args:
         run: a folder that ``ranoscope crossval`` finished.
-        settings: how many cases per class.
-        progress: told (done, total, what) at the start and after every case; a class without any case is told too.
+        settings: which cases and methods, how maps are computed and judged.
+        progress: told (done, total, what) at the start and after every step; classes without any case are told too.
+        names: patients, or patient/visit, to explain instead of those the settings choose; all become examples.
 
     Returns:
-        The explained cases, classes in the order PD, SD, PR, CR.
+        The example cases, classes in the order PD, SD, PR, CR.
 
     Raises:
-        RunError: no calls, no checkpoints or no store, or they are not of one training.
+        RunError: no calls, no checkpoints or no store, they are not of one training, or a name has no call.
         StorageError: the disk is full or not writable; finished cases are kept.
     """
-    recipe = load_run_recipe(run)
-    chosen, absent = choose_cases(read_called(run), settings.cases_per_class or 1)
-    store = open_run_store(run, recipe)
-    keys = {entry.folder_name: _key(run, entry) for entry in chosen}
-    write_chosen(run, chosen, absent)
-    done, total = 0, len(chosen)
-    progress(done, total, f"no case of {', '.join(absent)} in the calls" if absent else "cases to explain")
-    for fold, entries in groupby(sorted(chosen, key=lambda entry: entry.fold), key=lambda entry: entry.fold):
-        trained: _Trained | None = None
-        for entry in entries:
-            folder = run / runs.EXPLANATIONS / entry.folder_name
-            if not _is_finished(folder, keys[entry.folder_name]):
-                trained = trained or _load(run, recipe, entry.seed, fold)
-                _explain(trained, store, entry, folder, keys[entry.folder_name])
-            done += 1
-            progress(done, total, str(entry.case))
+    called = read_called(run)
+    chosen, absent = draw_cases(called, settings.cases_per_class, settings.seed)
+    if names:
+        chosen = named_cases(called, list(names))
+    work = _Work(run, settings, progress, len(chosen))
+    progress(0, len(chosen), f"no case of {', '.join(absent)} in the calls" if absent else "cases to score")
+    table = pd.DataFrame([row for entry in chosen for row in work.score(entry)], columns=list(COLUMNS))
+    examples = _examples(table, chosen) if not names else {entry.folder_name: Role.ASKED_FOR for entry in chosen}
+    kept = chosen if settings.maps is KeptMaps.ALL else [entry for entry in chosen if entry.folder_name in examples]
+    write_chosen(run, [entry.folder_name for entry in kept if entry.folder_name in examples], absent)
+    work.total += len(kept) + (len(examples) if settings.randomisation else 0)
+    for entry in kept:
+        work.keep(entry, examples.get(entry.folder_name, Role.FURTHER))
+    randomised: Rows = []
+    for entry in kept if settings.randomisation else ():
+        if entry.folder_name in examples:
+            randomised += work.randomise(entry)
+    findings = Findings(table, pd.DataFrame(randomised, columns=list(RANDOMISED_COLUMNS)), absent)
+    write_findings(run, findings, work.recipe, settings)
     inputs = {name: provenance.file_hash(run / name) for name in (runs.CALLS, runs.FOLDS)}
-    provenance.record(run, "explain", settings.model_dump(mode="json"), inputs, recipe.folds.seeds[0])
+    provenance.record(run, "explain", settings.model_dump(mode="json"), inputs, work.recipe.folds.seeds[0])
     return read_explanations(run)
 
 
-def _key(run: Path, entry: CalledCase) -> str:
-    """Fingerprint of what a case's files are made from: fold, weights, call, and this version of the format."""
-    folder = fold_folder(run, entry.seed, entry.fold)
-    about = runs.read_json(folder / FOLD, "ranoscope crossval")
-    weights = provenance.file_hash(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else None
-    content = [_FORMAT, sorted(METHODS), about["key"], weights, str(entry.case), entry.call, entry.probabilities]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+def _examples(table: pd.DataFrame, chosen: list[CalledCase]) -> dict[str, Role]:
+    """Folder name → role of the best, the median and the worst case of each class."""
+    names = {(entry.case.patient, str(entry.case.current)): entry.folder_name for entry in chosen}
+    shown = extremes(table)
+    return {names[name]: Role(role) for response in RESPONSES for role, name in shown[response]}
+
+
+class _Work:
+    """One run's explanation: what is loaded once, what is done, and how far it is."""
+
+    def __init__(self, run: Path, settings: ExplanationSettings, progress: Progress, total: int) -> None:
+        self.run, self.settings, self.progress = run, settings, progress
+        self.recipe = load_run_recipe(run)
+        self.store = open_run_store(run, self.recipe)
+        self.done, self.total = 0, total
+        self._trained: tuple[int, TrainedFold] | None = None
+        self._keys: dict[int, list[Any]] = {}
+
+    def score(self, entry: CalledCase) -> Rows:
+        """The case's rows, from its file where that is of today's settings and weights."""
+        content = self._once(entry, _SCORED, ("methods", "method", "perturbation", "seed"), score_case)
+        self._step(f"{entry.case} scored")
+        return [{**_names(entry), "response": str(entry.case.response), **row} for row in content]
+
+    def keep(self, entry: CalledCase, role: Role) -> None:
+        """Write the case's maps, figure and record unless they are there."""
+        folder = self.run / runs.EXPLANATIONS / entry.folder_name
+        key = self._key(entry, ("methods", "method", "seed"), str(role))
+        if not _is_finished(folder, key):
+            write_example(folder, role, self._open(entry), key)
+        self._step(f"{entry.case} kept")
+
+    def randomise(self, entry: CalledCase) -> Rows:
+        """How alike the case's maps and those of ever more random networks are."""
+        steps = self.settings.randomisation
+        content = self._once(
+            entry, _RANDOMISED, ("methods", "method", "randomisation", "seed"), lambda case: randomise_case(case, steps)
+        )
+        self._step(f"{entry.case} against random networks")
+        return [{**_names(entry), **row} for row in content]
+
+    def _once(self, entry: CalledCase, kind: str, parts: tuple[str, ...], make: Callable[[OpenCase], Rows]) -> Rows:
+        path = self.run / runs.EXPLANATIONS / kind / f"{entry.folder_name}.json"
+        key = self._key(entry, parts, kind)
+        found = _read_rows(path, key)
+        if found is None:
+            found = make(self._open(entry))
+            runs.write_json(path, {"key": key, "rows": found})
+        return found
+
+    def _open(self, entry: CalledCase) -> OpenCase:
+        if self._trained is None or self._trained[0] != entry.fold:
+            self._trained = (entry.fold, load_trained(self.run, entry.seed, entry.fold))
+        return open_case(entry, self._trained[1], self.store, self.settings)
+
+    def _key(self, entry: CalledCase, parts: tuple[str, ...], kind: str) -> str:
+        """Fingerprint of what a file is made from: fold, weights, call, settings, and this version of the format."""
+        if entry.fold not in self._keys:
+            folder = fold_folder(self.run, entry.seed, entry.fold)
+            about = runs.read_json(folder / FOLD, "ranoscope crossval")
+            weights = provenance.file_hash(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else None
+            self._keys[entry.fold] = [about["key"], weights]
+        settings = self.settings.model_dump(mode="json", include=set(parts))
+        content = [_FORMAT, kind, settings, *self._keys[entry.fold], str(entry.case), entry.call, entry.probabilities]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _step(self, what: str) -> None:
+        self.done += 1
+        self.progress(self.done, self.total, what)
+
+
+def _names(entry: CalledCase) -> dict[str, str]:
+    return {"patient": entry.case.patient, "current": str(entry.case.current)}
+
+
+def _read_rows(path: Path, key: str) -> Rows | None:
+    """The rows of a file of this key; None where there is none, or another, or a damaged one."""
+    try:
+        content = runs.read_json(path, "ranoscope explain")
+        rows: Rows = content["rows"]
+        # JSON knows no NaN: undefined numbers were written as null.
+        return (
+            None
+            if content["key"] != key
+            else [{k: float("nan") if v is None else v for k, v in row.items()} for row in rows]
+        )
+    except (RanoscopeError, KeyError, TypeError):
+        return None
 
 
 def _is_finished(folder: Path, key: str) -> bool:
@@ -133,107 +183,3 @@ def _is_finished(folder: Path, key: str) -> bool:
         return read_record(folder).key == key
     except RanoscopeError:
         return False
-
-
-def _load(run: Path, recipe: Recipe, seed: int, fold: int) -> _Trained:
-    accelerated = torch.cuda.is_available() and recipe.training.accelerator != "cpu"
-    about = runs.read_json(fold_folder(run, seed, fold) / FOLD, "ranoscope crossval")
-    device = torch.device("cuda" if accelerated else "cpu")
-    network, scale = load_fold(run, seed, fold).to(device), load_fact_scale(run, seed, fold)
-    return _Trained(recipe, network, device, str(about["key"]), scale, read_patients(run))
-
-
-def _explain(trained: _Trained, store: StudyStore, called: CalledCase, folder: Path, key: str) -> None:
-    """Write one case, its record last; an old record goes first, so that it never stands beside new maps."""
-    (folder / RECORD).unlink(missing_ok=True)
-    case, recipe = called.case, trained.recipe
-    network = trained.subject(store, case)
-    prior, current = store[case.prior_study], store[case.current_study]
-    brain, tumours = prior.brain | current.brain, np.stack([prior.tumour, current.tumour])
-    pair = case_tensor(store, case, recipe).to(trained.device)
-    maps, shares = make_maps(network, pair, called.explained, brain, recipe.sequences)
-    for entry, data in maps:
-        runs.write_bytes(folder / entry.file, nifti(data, current.affine))
-    layer = network.gradcam_layer
-    cell_mm = tuple(step * recipe.grid.voxel_mm for step in cell_steps(network, layer, pair))
-    shown = _shown_sequence(recipe, prior, current)
-    place = tumour_slice(tumours, brain)
-    scene = Scene(
-        called=called,
-        sequence=shown,
-        volumes=pair[:, recipe.sequences.index(shown)].cpu().numpy(),
-        brains=np.stack([prior.brain, current.brain]),
-        tumours=tumours,
-        maps=maps,
-        place=place,
-        affine=current.affine,
-        sentences=how_to_read(recipe, cell_mm),
-    )
-    runs.write_bytes(folder / _FIGURE, as_png(draw(scene)))
-    record = ExplainedCase(
-        folder=folder,
-        patient=case.patient,
-        prior=str(case.prior),
-        current=str(case.current),
-        response=case.response,
-        call=called.call,
-        probabilities=called.probabilities,
-        seed=called.seed,
-        fold=called.fold,
-        network=_network_name(recipe),
-        layers={"gradcam": trained.network.gradcam_layer},
-        cell_mm={"gradcam": cell_mm},
-        shown_sequence=shown,
-        slice_index=place.index,
-        slice_because=place.because,
-        explained=called.explained,
-        maps=tuple(entry for entry, _ in maps),
-        shares=shares,
-        figure=_FIGURE,
-        sentences=scene.sentences,
-        fold_key=trained.fold_key,
-        key=key,
-    )
-    write_record(record)
-
-
-def _shown_sequence(recipe: Recipe, prior: AlignedStudy, current: AlignedStudy) -> Sequence:
-    """CT1, else the recipe's last sequence: the first of these that both studies have."""
-    wanted = (*(s for s in recipe.sequences if s is Sequence.CT1), *reversed(recipe.sequences))
-    return next((s for s in wanted if s in prior.sequences and s in current.sequences), wanted[0])
-
-
-def how_to_read(recipe: Recipe, cell_mm: tuple[float, ...]) -> tuple[str, ...]:
-    """What the maps of this network can and cannot say, in plain sentences."""
-    mixed = "has merged both studies in the layer it is read from"
-    if isinstance(recipe.network, StackSettings):
-        mixed = "stacks both studies in its first convolution"
-        if recipe.network.arrangement is Arrangement.DIFFERENCE:
-            mixed = "is shown the difference of both studies alone"
-    edge = " × ".join(f"{step:.0f}" for step in cell_mm)
-    return (
-        "Saliency: how strongly the class's output reacts to each voxel, whichever way; of the sequences the largest "
-        "value, per study.",
-        f"Grad-CAM: where the network's feature maps speak for the class, in cells of {edge} mm. It cannot say "
-        f"from which study evidence came, because the network {mixed}.",
-        "Both show what the output depends on, not that it is right.",
-        *_about_the_run(recipe),
-    )
-
-
-def _about_the_run(recipe: Recipe) -> list[str]:
-    """What else a reader of its maps must know of a run."""
-    mark, facts = watermark(recipe.folds.protocol), fact_names(recipe)
-    sentences = [f"{mark[0].upper()}{mark[1:]}."] if mark else []
-    if recipe.target is Target.PD_VERSUS_REST:
-        sentences.append("The network tells PD from the rest alone; SD stands for the rest.")
-    if facts:
-        sentences.append(f"The network was also told {len(facts)} numbers besides the images; the maps leave them out.")
-    return sentences
-
-
-def _network_name(recipe: Recipe) -> str:
-    network = recipe.network
-    if isinstance(network, DenseNetSettings | ResNetSettings):
-        return f"{network.name}{network.depth}"
-    return f"{network.name}-{network.size}" if isinstance(network, MedNeXtSettings) else network.name

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from ranoscope.domain import RESEARCH_USE_ONLY, Response, Sequence, Tissue
 from ranoscope.drawing import png_bytes
-from ranoscope.explaining.cases import STUDIES, CalledCase, MapFile
+from ranoscope.explaining.cases import STUDIES, CalledCase
 from ranoscope.explaining.maps import SALIENCY_TOP, Maps
 from ranoscope.explaining.methods import METHODS
+from ranoscope.explaining.record import MapFile
 from ranoscope.explaining.slices import AXIAL_EDGES, RADIOLOGICAL, SliceChoice, axial, brain_box, window
 
 _COLOURS = mpl.colormaps["inferno"]

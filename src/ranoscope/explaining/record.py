@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from ranoscope import runs
 from ranoscope.domain import Response, Sequence
 from ranoscope.errors import RunError, problem
-from ranoscope.explaining.cases import CalledCase
 from ranoscope.learning.checkpoints import FOLD, fold_folder
 
 RECORD = "case.json"
 CHOSEN = "chosen.json"
 COMMAND = "ranoscope explain"
-Role = Literal["best", "median", "worst", "asked for"]
+
+
+class Role(StrEnum):
+    """Why a case's maps are kept: how well they find the tumour among the scored cases of its class, or otherwise."""
+
+    BEST = "best"
+    MEDIAN = "median"
+    WORST = "worst"
+    ASKED_FOR = "asked for"
+    FURTHER = "further"
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class MapFile:
 class ExplainedCase:
     """All that a report says of one example case; file names are relative to ``folder``.
 
-    ``role``: how well its maps find the tumour among the scored cases of its class. ``explained``: the called class,
+    ``role``: why it is kept. ``explained``: the called class,
     then the true one where it differs. ``slice_index``: axial slice k of the figure.
     ``layers``: method → the sub-module it reads. ``cell_mm``: method → edges of that layer's cells along i, j, k in mm.
     ``sentences``: how the maps are to be read.
@@ -124,10 +132,9 @@ def read_record(folder: Path) -> ExplainedCase:
         ) from error
 
 
-def write_chosen(run: Path, examples: list[tuple[Role, CalledCase]], absent: list[Response]) -> None:
-    """Write which cases are this run's examples and which responses have none, before the first is begun."""
-    content = {"cases": [entry.folder_name for _, entry in examples], "classes_without_a_case": absent}
-    runs.write_json(run / runs.EXPLANATIONS / CHOSEN, content)
+def write_chosen(run: Path, examples: list[str], absent: list[Response]) -> None:
+    """Write which folders are this run's examples and which responses have none, before the first is begun."""
+    runs.write_json(run / runs.EXPLANATIONS / CHOSEN, {"cases": examples, "classes_without_a_case": absent})
 
 
 def read_explanations(run: Path) -> list[ExplainedCase]:

@@ -33,3 +33,11 @@ class CaseNetwork(PairNetwork):
         own = self.facts.expand(len(pair), -1) if self.facts.numel() else None
         logits: Tensor = self.network(pair, own)
         return logits[:, self.places]
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of each response, (n, 4), from the logits (n, 4) that ``forward`` gives.
+
+        Where PD was learnt against the rest, SD, PR and CR each have the rest's whole probability.
+        """
+        firsts = [int((self.places == place).nonzero()[0]) for place in range(int(self.places.max()) + 1)]
+        return logits[:, firsts].softmax(dim=1)[:, self.places.to(logits.device)]

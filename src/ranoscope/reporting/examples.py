@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ranoscope.config import Recipe
 from ranoscope.domain import SEQUENCES, StudyKey, Visit
 from ranoscope.errors import RunError, problem
-from ranoscope.explaining.cases import ExplainedCase, MapFile
 from ranoscope.explaining.methods import METHODS
+from ranoscope.explaining.record import ExplainedCase, MapFile
 from ranoscope.imaging.nifti import decode
 from ranoscope.learning.studies import open_run_store
 from ranoscope.reporting.viewer import viewer_payload
@@ -38,9 +38,8 @@ def describe_example(run: Path, recipe: Recipe, entry: ExplainedCase) -> dict[st
         "prior": entry.prior,
         "current": entry.current,
         "figure": _data_url(entry.folder / entry.figure),
-        "alt": (
-            f"{entry.patient}: prior and current {entry.shown_sequence} with Saliency and Grad-CAM on one axial slice"
-        ),
+        "role": str(entry.role),
+        "alt": f"{entry.patient}: prior and current {entry.shown_sequence} with a map per method on one axial slice",
         "caption": " ".join((f"Slice chosen by rule: {entry.slice_because}.", *entry.sentences)),
         "sequences": [str(sequence) for sequence in sequences],
         "maps": list(maps),

@@ -14,7 +14,7 @@ from ranoscope.cohort.files import read_cases, read_flow, read_is_synthetic, rea
 from ranoscope.config import FoldProtocol, Recipe, Target
 from ranoscope.domain import RESEARCH_USE_ONLY, RESPONSES
 from ranoscope.drawing import inline_svg
-from ranoscope.explaining.cases import read_explanations
+from ranoscope.explaining.record import read_explanations
 from ranoscope.learning.checkpoints import load_run_recipe
 from ranoscope.reporting.board import describe_board, headline_tiles
 from ranoscope.reporting.examples import describe_example

@@ -1,0 +1,69 @@
+"""How good the maps are, as a table for the terminal and for pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ranoscope.explaining.methods import METHODS
+from ranoscope.explaining.opened import BOTH
+from ranoscope.explaining.scores.pooling import ALL
+from ranoscope.explaining.scoring import CALLED
+
+WHOLE = "whole tumour"
+# Score, its title, and the mask that it is judged against.
+HEADLINE = (
+    ("pointing", "Pointing", WHOLE), ("mass", "Mass", WHOLE), ("rank", "Rank", WHOLE), ("auc", "AUC", WHOLE),
+    ("deletion", "Deletion", ""), ("insertion", "Insertion", ""),
+)  # fmt: skip
+
+
+def find(content: dict[str, Any], **wanted: str) -> dict[str, Any] | None:
+    """The pooled score of these names; of the called class over all cases in both studies unless told otherwise.
+
+    Args:
+        content: of scores.json.
+        wanted: any of method, explained, expert, view, mask, score.
+    """
+    names = {"explained": CALLED, "expert": ALL, "view": BOTH, **wanted}
+    return next((row for row in content["pooled"] if all(row[key] == value for key, value in names.items())), None)
+
+
+def methods_of(content: dict[str, Any]) -> list[str]:
+    """Names of the methods that were scored, in the order of their list."""
+    present = {row["method"] for row in content["pooled"]}
+    return [str(method) for method in METHODS if method in present]
+
+
+def cell(found: dict[str, Any] | None) -> tuple[str, str, str]:
+    """A score, its interval, and what chance and the layer's cells would score, as text; a dash where undefined."""
+    if found is None or found["mean"]["estimate"] is None:
+        return "–", "", ""
+    mean = found["mean"]
+    interval = "" if mean["low"] is None else f"{mean['low']:.2f} to {mean['high']:.2f}"
+    bounds = [f"{name} {found[name]:.2f}" for name in ("chance", "ceiling") if found[name] is not None]
+    return f"{mean['estimate']:.2f}", interval, ", ".join(bounds)
+
+
+def render_findings(content: dict[str, Any]) -> RenderableType:
+    """Scores of every method against the whole tumour in both studies, for the called class."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("Method")
+    for _, title, _mask in HEADLINE:
+        table.add_column(title, justify="right")
+    for method in methods_of(content):
+        cells = [cell(find(content, method=method, mask=mask, score=score)) for score, _, mask in HEADLINE]
+        lines = ["\n".join(filter(None, (value, *bounds.split(", ")))) for value, _, bounds in cells]
+        table.add_row(METHODS[method].title, *lines)
+    marks = [Text(content["watermark"], "bold red")] if content["watermark"] else []
+    cases = f"{content['cases']} cases of {content['patients']} patients"
+    return Group(
+        *marks,
+        Text(f"Do the maps of the called class find the whole tumour? {cases}", "bold"),
+        table,
+        Text("Deletion: lower is better, all others: higher. Chance and ceiling of these very cases.", "dim"),
+    )

@@ -1,0 +1,55 @@
+"""One fold's network as the calls came from it: on its device, with the scale of its facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ranoscope import runs
+from ranoscope.cohort.files import read_patients
+from ranoscope.config import Recipe
+from ranoscope.domain import Case
+from ranoscope.explaining.subject import CaseNetwork
+from ranoscope.imaging.store import StudyStore
+from ranoscope.learning.checkpoints import FOLD, fold_folder, load_fact_scale, load_fold, load_run_recipe
+from ranoscope.learning.data import case_tensor, uses_cuda
+from ranoscope.learning.facts import FactScale, fact_tensor
+from ranoscope.learning.networks import PairNetwork
+
+
+@dataclass(frozen=True)
+class TrainedFold:
+    """A fold's network in evaluation mode, the fold's key and scale of facts, and patients.csv."""
+
+    recipe: Recipe
+    network: PairNetwork
+    device: torch.device
+    fold_key: str
+    scale: FactScale
+    patients: pd.DataFrame
+
+    def subject(self, store: StudyStore, case: Case) -> CaseNetwork:
+        """The network bound to the case's facts."""
+        facts = fact_tensor(case, self.patients, store, self.recipe, self.scale)
+        return CaseNetwork(self.network, facts.to(self.device), self.recipe.target).eval()
+
+    def pair(self, store: StudyStore, case: Case) -> Tensor:
+        """The case's images on the network's device (``case_tensor``)."""
+        return case_tensor(store, case, self.recipe).to(self.device)
+
+
+def load_trained(run: Path, seed: int, fold: int) -> TrainedFold:
+    """The network of one fold, on a GPU where the recipe allows one and there is one.
+
+    Raises:
+        RunError: the fold was not finished, belongs to another recipe, or its file is damaged.
+    """
+    recipe = load_run_recipe(run)
+    about = runs.read_json(fold_folder(run, seed, fold) / FOLD, "ranoscope crossval")
+    device = torch.device("cuda" if uses_cuda(recipe) else "cpu")
+    network, scale = load_fold(run, seed, fold).to(device), load_fact_scale(run, seed, fold)
+    return TrainedFold(recipe, network, device, str(about["key"]), scale, read_patients(run))
