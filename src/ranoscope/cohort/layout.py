@@ -24,6 +24,7 @@ _ATLAS = "DeepBraTumIA-segmentation/atlas"
 ATLAS_MASK = f"{_ATLAS}/segmentation/seg_mask.nii.gz"
 ATLAS_BRAIN_MASK = f"{_ATLAS}/skull_strip/brain_mask.nii.gz"
 VOLUMES_JSON = f"{_ATLAS}/segmentation/measured_volumes_in_mm3.json"
+_NATIVE = "DeepBraTumIA-segmentation/native"
 HDGLIO_MASK = "HD-GLIO-AUTO-segmentation/registered/segmentation.nii.gz"
 
 
@@ -35,3 +36,13 @@ def sequence_file(sequence: Sequence) -> str:
 def atlas_file(sequence: Sequence) -> str:
     """The skull-stripped image in atlas space, on the grid shared by all four sequences."""
     return f"{_ATLAS}/skull_strip/{sequence.lower()}_skull_strip.nii.gz"
+
+
+def native_brain_mask(sequence: Sequence) -> str:
+    """The brain on the grid of ``sequence_file``."""
+    return f"{_NATIVE}/skull_strip/{sequence.lower()}_brain_mask.nii.gz"
+
+
+def native_transform(sequence: Sequence) -> str:
+    """ITK's text file of the rigid transform between ``sequence_file`` and the atlas."""
+    return f"{_NATIVE}/transformation/{sequence.lower()}.tfm"

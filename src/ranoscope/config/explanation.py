@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from ranoscope.config.base import Settings
+from ranoscope.domain import Sequence
 
 
 class MethodName(StrEnum):
@@ -58,9 +59,9 @@ class ExplanationSettings(Settings):
     """Which cases are scored, by which methods, and whose maps are kept.
 
     ``cases_per_class``: this many cases of each of the expert's classes, drawn at random by ``seed``; None scores all.
-    The example cases are the best, the median and the worst explained of each class among them. ``native``: whether
-    kept maps are also brought to the scanner's own grids. ``randomisation``: in how many steps the network's parameters
-    are randomised, from the output down, to see whether the examples' maps depend on them; 0 leaves it out.
+    The example cases are the best, the median and the worst explained of each class among them. ``native``: on the
+    scanner's grids of which sequences kept maps are written, too. ``randomisation``: in how many steps the network's
+    parameters are randomised, from the output down, to see whether the examples' maps depend on them; 0 leaves it out.
     """
 
     cases_per_class: Annotated[int | None, Field(gt=0)] = None
@@ -68,7 +69,7 @@ class ExplanationSettings(Settings):
     method: MethodSettings = MethodSettings()
     perturbation: PerturbationSettings = PerturbationSettings()
     maps: KeptMaps = KeptMaps.EXAMPLES
-    native: bool = True
+    native: tuple[Sequence, ...] = (Sequence.CT1,)
     randomisation: Annotated[int, Field(ge=0)] = 6
     seed: int = 0
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ranoscope import runs
+from ranoscope.cohort import layout
+from ranoscope.cohort.archive import ImagingArchive
 from ranoscope.cohort.folds import watermark
 from ranoscope.config import (
     Arrangement,
@@ -17,20 +20,22 @@ from ranoscope.config import (
     Target,
 )
 from ranoscope.domain import Sequence
+from ranoscope.explaining.cases import STUDIES
 from ranoscope.explaining.cells import cell_steps, layer_cells
 from ranoscope.explaining.figures import Scene, as_png, draw
-from ranoscope.explaining.maps import Maps, keep, nifti
+from ranoscope.explaining.maps import Maps, keep, nifti, packed
 from ranoscope.explaining.methods import METHODS, compute_maps
+from ranoscope.explaining.native import native_grid
 from ranoscope.explaining.opened import Images, OpenCase
-from ranoscope.explaining.record import RECORD, ExplainedCase, Role, write_record
+from ranoscope.explaining.record import RECORD, ExplainedCase, NativeFile, Role, write_record
 from ranoscope.explaining.slices import tumour_slice
 from ranoscope.learning.facts import fact_names
 
-_FIGURE = "figure.png"
+_FIGURE, _NATIVE = "figure.png", "native"
 CellEdges = dict[str, tuple[float, ...]]
 
 
-def write_example(folder: Path, role: Role, case: OpenCase, key: str) -> ExplainedCase:
+def write_example(folder: Path, role: Role, case: OpenCase, key: str, archive: ImagingArchive | None) -> ExplainedCase:
     """Write one case, its record last; an old record goes first, so that it never stands beside new maps.
 
     Args:
@@ -38,12 +43,17 @@ def write_example(folder: Path, role: Role, case: OpenCase, key: str) -> Explain
         role: of the case among those of its class.
         case: the case with its network.
         key: fingerprint of all it is made from.
+        archive: the scanner's images, for maps on their grids; None where they are no longer at hand.
+
+    Raises:
+        ImageError: the scanner's images or their transforms are damaged.
     """
     (folder / RECORD).unlink(missing_ok=True)
     called, recipe, images = case.called, case.trained.recipe, case.images
     maps = _compute(case)
     for entry, data in maps:
         runs.write_bytes(folder / entry.file, nifti(data, images.current.affine))
+    native = _native_maps(folder, case, maps, archive)
     layers, cell_mm = _cells(case)
     shown, place = _shown_sequence(recipe, images), tumour_slice(images.tumours, images.either_brain)
     scene = Scene(
@@ -76,7 +86,7 @@ def write_example(folder: Path, role: Role, case: OpenCase, key: str) -> Explain
         slice_index=place.index,
         slice_because=place.because,
         explained=called.explained,
-        maps=tuple(entry for entry, _ in maps),
+        maps=tuple(replace(entry, native=native.get(entry.file, ())) for entry, _ in maps),
         figure=_FIGURE,
         sentences=scene.sentences,
         fold_key=case.trained.fold_key,
@@ -95,6 +105,31 @@ def _compute(case: OpenCase) -> Maps:
         for method in case.methods
         for entry in keep(method, response, computed[method, response].numpy(), case.images.either_brain)
     ]
+
+
+def _native_maps(
+    folder: Path, case: OpenCase, maps: Maps, archive: ImagingArchive | None
+) -> dict[str, tuple[NativeFile, ...]]:
+    """Map file → the same map on the scanner's grids: of its study, of both studies for a map of both together."""
+    if archive is None:
+        return {}
+    keys = dict(zip(STUDIES, (case.called.case.prior_study, case.called.case.current_study), strict=True))
+    grids = {
+        (study, sequence): native_grid(archive, key, sequence)
+        for study, key in keys.items()
+        for sequence in case.settings.native
+        if layout.native_transform(sequence) in archive.names(key)
+    }
+    written: dict[str, tuple[NativeFile, ...]] = {}
+    for entry, data in maps:
+        mine = {place: grid for place, grid in grids.items() if entry.study in (None, place[0])}
+        stem = entry.file.removesuffix(".nii.gz")
+        for (study, sequence), grid in mine.items():
+            name = f"{_NATIVE}/{stem}_on_{study}_{sequence}.nii.gz"
+            runs.write_bytes(folder / name, packed(grid.bring(data, case.images.current.affine)))
+            record = NativeFile(sequence, study, name, grid.dice, grid.direction)
+            written[entry.file] = (*written.get(entry.file, ()), record)
+    return written
 
 
 def _cells(case: OpenCase) -> tuple[dict[str, str], CellEdges]:

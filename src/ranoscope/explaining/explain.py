@@ -11,9 +11,11 @@ from typing import Any
 import pandas as pd
 
 from ranoscope import provenance, runs
+from ranoscope.cohort.archive import ImagingArchive
+from ranoscope.cohort.files import open_run_images
 from ranoscope.config import ExplanationSettings, KeptMaps
 from ranoscope.domain import RESPONSES
-from ranoscope.errors import RanoscopeError
+from ranoscope.errors import RanoscopeError, RunError
 from ranoscope.explaining.cases import CalledCase, draw_cases, named_cases, read_called
 from ranoscope.explaining.examples import write_example
 from ranoscope.explaining.opened import OpenCase, open_case
@@ -101,6 +103,7 @@ class _Work:
         self.store = open_run_store(run, self.recipe)
         self.done, self.total = 0, total
         self._trained: tuple[int, TrainedFold] | None = None
+        self._archive = _images(run) if settings.native else None
         self._keys: dict[int, list[Any]] = {}
 
     def score(self, entry: CalledCase) -> Rows:
@@ -112,9 +115,9 @@ class _Work:
     def keep(self, entry: CalledCase, role: Role) -> None:
         """Write the case's maps, figure and record unless they are there."""
         folder = self.run / runs.EXPLANATIONS / entry.folder_name
-        key = self._key(entry, ("methods", "method", "seed"), str(role))
+        key = self._key(entry, ("methods", "method", "native", "seed"), str(role))
         if not _is_finished(folder, key):
-            write_example(folder, role, self._open(entry), key)
+            write_example(folder, role, self._open(entry), key, self._archive)
         self._step(f"{entry.case} kept")
 
     def randomise(self, entry: CalledCase) -> Rows:
@@ -154,6 +157,14 @@ class _Work:
     def _step(self, what: str) -> None:
         self.done += 1
         self.progress(self.done, self.total, what)
+
+
+def _images(run: Path) -> ImagingArchive | None:
+    """The scanner's images, where they still are."""
+    try:
+        return open_run_images(run)
+    except RunError:
+        return None
 
 
 def _names(entry: CalledCase) -> dict[str, str]:

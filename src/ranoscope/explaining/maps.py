@@ -74,4 +74,9 @@ def nifti(data: FloatVolume, affine: NDArray[np.float64]) -> bytes:
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=4)  # MNI152 space, where LUMIERE's atlas volumes are
     image.set_qform(affine, code=4)
+    return packed(image)
+
+
+def packed(image: nib.Nifti1Image) -> bytes:
+    """Gzipped, without a time stamp: the same bytes for the same image."""
     return gzip.compress(image.to_bytes(), compresslevel=4, mtime=0)

@@ -52,18 +52,7 @@ def decode(payload: bytes, where: str) -> Volume:
     Raises:
         ImageError: truncated or not gzip, not NIfTI, not 3-D, a singular affine, or no finite voxel.
     """
-    try:
-        raw = gzip.decompress(payload) if payload[:2] == b"\x1f\x8b" else payload
-        image = nib.Nifti1Image.from_bytes(raw)
-        data = np.asarray(image.dataobj, dtype=np.float32)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ImageError(
-            problem("a whole gzip file", f"a truncated or damaged one ({error})", where, "copy or download it again")
-        ) from error
-    except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError) as error:
-        raise ImageError(
-            problem("a NIfTI image", f"an unreadable one ({error})", where, "copy or download it again")
-        ) from error
+    image, data = _parse(payload, where)
     if data.ndim != 3:
         raise ImageError(problem("a 3-D image", f"{data.ndim} dimensions {data.shape}", where, "give one volume"))
     if abs(np.linalg.det(image.affine[:3, :3])) < 1e-6 or not np.isfinite(image.affine).all():
@@ -74,6 +63,32 @@ def decode(payload: bytes, where: str) -> Volume:
     clean = nib.Nifti1Image(np.where(finite, data, np.float32(0)), image.affine)
     canonical = nib.as_closest_canonical(clean)
     return Volume(np.asarray(canonical.dataobj, dtype=np.float32), np.asarray(canonical.affine), where)
+
+
+def read_header(payload: bytes, where: str) -> nib.Nifti1Header:
+    """Header of a ``.nii`` or ``.nii.gz`` file held in memory: shape, affine and codes as they are in the file.
+
+    Raises:
+        ImageError: truncated or not gzip, or not NIfTI.
+    """
+    return _parse(payload, where)[0].header
+
+
+def _parse(payload: bytes, where: str) -> tuple[nib.Nifti1Image, NDArray[np.float32]]:
+    try:
+        raw = gzip.decompress(payload) if payload[:2] == b"\x1f\x8b" else payload
+        image = nib.Nifti1Image.from_bytes(raw)
+        # Whether the voxels are all there shows only when they are asked for.
+        data = np.asarray(image.dataobj, dtype=np.float32)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ImageError(
+            problem("a whole gzip file", f"a truncated or damaged one ({error})", where, "copy or download it again")
+        ) from error
+    except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError) as error:
+        raise ImageError(
+            problem("a NIfTI image", f"an unreadable one ({error})", where, "copy or download it again")
+        ) from error
+    return image, data
 
 
 def decode_labels(payload: bytes, where: str, convention: LabelConvention) -> tuple[NDArray[np.uint8], Volume]:
