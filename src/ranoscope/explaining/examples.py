@@ -32,6 +32,7 @@ from ranoscope.explaining.slices import tumour_slice
 from ranoscope.learning.facts import fact_names
 
 _FIGURE, _NATIVE = "figure.png", "native"
+_NO_IMAGES = "Maps on the scanner's grids were left out: its images are not where the cohort was made from."
 CellEdges = dict[str, tuple[float, ...]]
 
 
@@ -88,7 +89,7 @@ def write_example(folder: Path, role: Role, case: OpenCase, key: str, archive: I
         explained=called.explained,
         maps=tuple(replace(entry, native=native.get(entry.file, ())) for entry, _ in maps),
         figure=_FIGURE,
-        sentences=scene.sentences,
+        sentences=(*scene.sentences, *([] if archive or not case.settings.native else [_NO_IMAGES])),
         fold_key=case.trained.fold_key,
         key=key,
     )

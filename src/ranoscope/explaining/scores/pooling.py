@@ -115,8 +115,8 @@ def extremes(table: pd.DataFrame) -> dict[Response, list[tuple[str, tuple[str, s
     """Which cases to show of each class: the best, the median and the worst explained.
 
     Cases are ordered by the AUC for the whole tumour in both studies, explaining the called class, averaged over the
-    methods; those where that is undefined come last. Of an even number the better of the two in the middle is the
-    median. A class of two has a best and a worst, a class of one a best.
+    methods; those where that is undefined are shown only in a class without another. Of an even number the better of
+    the two in the middle is the median. A class of two has a best and a worst, a class of one a best.
 
     Returns:
         Response → (role, (patient, current)), best first.
@@ -126,7 +126,8 @@ def extremes(table: pd.DataFrame) -> dict[Response, list[tuple[str, tuple[str, s
     shown: dict[Response, list[tuple[str, tuple[str, str]]]] = {}
     for response in RESPONSES:
         mine = standing[standing["response"] == str(response)]
-        mine = mine.sort_values(["value", *CASE], ascending=[False, True, True], na_position="last")
+        mine = mine[mine["value"].notna() | mine["value"].isna().all()]
+        mine = mine.sort_values(["value", *CASE], ascending=[False, True, True])
         names = [(str(row.patient), str(row.current)) for row in mine.itertuples()]
         places = {"best": 0, "median": (len(names) - 1) // 2, "worst": len(names) - 1}
         picked: dict[int, str] = {}
