@@ -27,16 +27,17 @@ class MethodSettings(Settings):
     """How maps are computed.
 
     ``steps``: points of the path that integrated gradients take. ``samples``: noisy copies for SmoothGrad, ``noise``:
-    their standard deviation in standard deviations of the brain's intensities. ``window_mm``: edge of the cubes that
-    occlusion covers, laid half over one another. ``batch``: pairs through the network at a time, fewer for large
-    grids. ``bf16``: gradients with 16-bit arithmetic, several times faster on most machines; occlusion and scores are
-    differences of outputs and always have 32 bits.
+    their standard deviation in standard deviations of the brain's intensities. ``window_mm``, ``stride_mm``: edge of
+    the cubes that occlusion covers, and the distance from one to the next. ``batch``: pairs through the network at a
+    time, fewer for large grids. ``bf16``: gradients with 16-bit arithmetic, several times faster on most machines; occlusion
+    and scores are differences of outputs and always have 32 bits.
     """
 
     steps: Annotated[int, Field(ge=1)] = 8
     samples: Annotated[int, Field(ge=1)] = 8
     noise: Annotated[float, Field(gt=0)] = 0.15
     window_mm: Annotated[float, Field(gt=0)] = 32.0
+    stride_mm: Annotated[float, Field(gt=0)] = 16.0
     batch: Annotated[int, Field(ge=1)] = 8
     bf16: bool = False
 

@@ -162,13 +162,13 @@ def _block(page: _Page, scene: Scene, response: Response, top: float, panel: tup
         visit = called.case.prior if study == 0 else called.case.current
         axes = page.axes(_MARGIN, tops[study], panel)
         _anatomy(axes, scene, study, grey)
-        _caption(axes, f"{name.capitalize()}, {visit}")
+        _caption(axes, f"{name.capitalize()}\n{visit}")
         if study == 0:
             _scale_bar(axes, scene.voxel_mm)
     for place, method in enumerate(_methods(scene), start=1):
         left = _MARGIN + place * (panel[0] + _GAP)
         maps = _of(scene, response, method)
-        _heading(page, left, top, METHODS[method].title + (", both studies together" if None in maps else ""))
+        _heading(page, left, top, METHODS[method].title)
         for study, name in enumerate(STUDIES):
             entry, values = maps[None if None in maps else name]
             axes = page.axes(left, tops[study], panel)

@@ -52,18 +52,24 @@ def cell(found: dict[str, Any] | None) -> tuple[str, str, str]:
 def render_findings(content: dict[str, Any]) -> RenderableType:
     """Scores of every method against the whole tumour in both studies, for the called class."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("Method")
+    table.add_column("Method", no_wrap=True)
     for _, title, _mask in HEADLINE:
         table.add_column(title, justify="right")
     for method in methods_of(content):
-        cells = [cell(find(content, method=method, mask=mask, score=score)) for score, _, mask in HEADLINE]
-        lines = ["\n".join(filter(None, (value, *bounds.split(", ")))) for value, _, bounds in cells]
-        table.add_row(METHODS[method].title, *lines)
+        found = [find(content, method=method, mask=mask, score=score) for score, _, mask in HEADLINE]
+        table.add_row(METHODS[method].title, *map(_value_beside_chance, found))
     marks = [Text(content["watermark"], "bold red")] if content["watermark"] else []
     cases = f"{content['cases']} cases of {content['patients']} patients"
     return Group(
         *marks,
         Text(f"Do the maps of the called class find the whole tumour? {cases}", "bold"),
         table,
-        Text("Deletion: lower is better, all others: higher. Chance and ceiling of these very cases.", "dim"),
+        Text("In brackets what chance scores in these cases. Deletion: lower is better; all others: higher.", "dim"),
     )
+
+
+def _value_beside_chance(found: dict[str, Any] | None) -> str:
+    if found is None or found["mean"]["estimate"] is None:
+        return "–"
+    chance = "" if found["chance"] is None else f" ({found['chance']:.2f})"
+    return f"{found['mean']['estimate']:.2f}{chance}"

@@ -15,7 +15,7 @@ Cube = tuple[slice, slice, slice]
 
 
 def occlusion(question: Question) -> dict[Response, Tensor]:
-    """Occlusion (Zeiler 2014) by cubes laid half over one another, in one study at a time, all its sequences together.
+    """Occlusion (Zeiler 2014) by cubes in rows, in one study at a time, all its sequences together.
 
     Covered voxels take the neutral fill. Cubes without any brain change nothing and are left out.
 
@@ -68,15 +68,16 @@ def _batches(pairs: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
 def _cubes(question: Question, study: int) -> list[Cube]:
     """The cubes that hold some of the study's brain."""
     edge = max(1, round(question.settings.window_mm / question.voxel_mm))
-    axes = [_spans(size, edge) for size in question.pair.shape[2:]]
+    step = max(1, round(question.settings.stride_mm / question.voxel_mm))
+    axes = [_spans(size, edge, step) for size in question.pair.shape[2:]]
     cubes = ((i, j, k) for i in axes[0] for j in axes[1] for k in axes[2])
     return [cube for cube in cubes if bool(question.brains[(study, *cube)].any())]
 
 
-def _spans(size: int, edge: int) -> list[slice]:
-    """Spans of ``edge`` voxels in steps of half of it, the last flush with the end."""
+def _spans(size: int, edge: int, step: int) -> list[slice]:
+    """Spans of ``edge`` voxels every ``step`` voxels, the last flush with the end."""
     edge = min(edge, size)
-    starts = [*range(0, size - edge, max(1, edge // 2)), size - edge]
+    starts = [*range(0, size - edge, step), size - edge]
     return [slice(start, start + edge) for start in starts]
 
 
