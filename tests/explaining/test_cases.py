@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from ranoscope import runs
 from ranoscope.domain import RESPONSES, Case, Response, Visit
 from ranoscope.errors import RunError
-from ranoscope.explaining.cases import CalledCase, choose_cases, read_called
+from ranoscope.explaining.cases import CalledCase, draw_cases, named_cases, read_called
 
 
 def called(patient: str, response: str, call: str, sure: float) -> CalledCase:
@@ -20,36 +22,44 @@ def called(patient: str, response: str, call: str, sure: float) -> CalledCase:
 
 
 CALLED = [
-    called("a", "PD", "SD", 0.9), called("b", "PD", "PD", 0.6), called("c", "PD", "PD", 0.8),
-    called("d", "PD", "CR", 0.95), called("e", "PD", "PD", 0.7), called("f", "CR", "PD", 0.5),
-    called("g", "CR", "SD", 0.7), called("h", "SD", "SD", 0.5), called("i", "SD", "SD", 0.5),
+    called("d", "PD", "CR", 0.95), called("a", "PD", "SD", 0.9), called("c", "PD", "PD", 0.8),
+    called("b", "PD", "PD", 0.6), called("f", "CR", "PD", 0.5), called("g", "CR", "SD", 0.7),
+    called("h", "SD", "SD", 0.5),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("per_class", "patients"), [(1, "c h g"), (2, "c d h i g f"), (3, "c d e h i g f"), (9, "c d e a b h i g f")]
-)
-def test_surest_correct_first_then_surest_wrong_class_by_class(per_class, patients):
-    chosen, absent = choose_cases(CALLED, per_class)
-    assert [entry.case.patient for entry in chosen] == patients.split()
+def patients(chosen) -> str:
+    return "".join(entry.case.patient for entry in chosen)
+
+
+def test_all_cases_class_by_class_and_by_name():
+    chosen, absent = draw_cases(CALLED, None, seed=0)
+    assert patients(chosen) == "abcdhfg"
     assert absent == [Response.PR]
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(RESPONSES), st.sampled_from(RESPONSES), st.floats(0.3, 1)), max_size=25),
-    st.integers(1, 4),
-)
-def test_every_class_that_occurs_is_shown_as_often_as_it_can(rows, per_class):
-    everyone = [called(f"p{i:02}", *row) for i, row in enumerate(rows)]
-    chosen, absent = choose_cases(everyone, per_class)
+@given(st.lists(st.sampled_from(RESPONSES), max_size=25), st.integers(1, 4), st.integers(0, 9))
+def test_a_draw_takes_so_many_of_each_class_whatever_their_order(responses, per_class, seed):
+    everyone = [called(f"p{i:02}", response, "PD", 0.5) for i, response in enumerate(responses)]
+    chosen, absent = draw_cases(everyone, per_class, seed)
     for response in RESPONSES:
-        of_class = [entry for entry in everyone if entry.case.response is response]
-        picked = [entry for entry in chosen if entry.case.response is response]
-        assert len(picked) == min(per_class, len(of_class))
-        assert (response in absent) == (not of_class)
-        if any(entry.is_correct for entry in of_class):
-            assert picked[0].is_correct
-    assert choose_cases(everyone[::-1], per_class)[0] == chosen
+        there = responses.count(response)
+        assert sum(entry.case.response is response for entry in chosen) == min(per_class, there)
+        assert (response in absent) == (there == 0)
+    assert draw_cases(everyone[::-1], per_class, seed)[0] == chosen
+
+
+def test_every_case_of_a_class_is_drawn_as_often():
+    everyone = [called(f"p{i}", "PD", "PD", 0.5) for i in range(5)]
+    drawn = Counter(entry.case.patient for seed in range(400) for entry in draw_cases(everyone, 2, seed)[0])
+    assert set(drawn) == {f"p{i}" for i in range(5)}
+    assert all(110 < count < 210 for count in drawn.values())
+
+
+def test_cases_are_found_by_patient_and_by_visit():
+    assert patients(named_cases(CALLED, ["g", "a/week-009", "a"])) == "ag"
+    with pytest.raises(RunError, match=r"a case with a call.*a/week-010.*--cases"):
+        named_cases(CALLED, ["b", "a/week-010"])
 
 
 def test_the_called_class_is_explained_and_the_true_one_where_it_differs():

@@ -67,11 +67,13 @@ def test_the_title_and_foot_say_who_what_and_how_sure():
 
 
 @pytest.mark.parametrize(("call", "rows"), [("PD", 1), ("SD", 2)])
-def test_one_row_per_explained_class(call, rows):
+def test_two_rows_of_anatomy_and_a_column_per_method_for_each_explained_class(call, rows):
     figure = draw(make_scene(call))
-    assert len(panels(figure)) == 5 * rows
+    assert len(panels(figure)) == 6 * rows
     assert words(figure).count("Maps explain class") == rows
-    assert words(figure).count("week-017, CT1") == rows
+    assert words(figure).count("Current\nweek-017") == rows
+    for title in ("Saliency", "Grad-CAM, coarse"):
+        assert words(figure).split(" | ").count(title) == rows
 
 
 def test_every_panel_shows_the_left_anterior_voxel_at_the_right_top():
@@ -82,18 +84,18 @@ def test_every_panel_shows_the_left_anterior_voxel_at_the_right_top():
             row, column = np.unravel_index(np.argmax(picture), picture.shape)
             assert row < rows / 3, place
             assert column > columns * 2 / 3, place
-        assert len(axes.images) == (1 if place < 2 else 2)
+        assert len(axes.images) == (1 if place < 2 else 2), place
         assert axes.collections, "the tumour's outline"
         box = axes.collections[-1].get_paths()[0].get_extents()
         assert box.x0 < column < box.x1
         assert box.y0 < row < box.y1
 
 
-def test_every_map_lies_over_its_own_study_and_gradcam_over_the_current_one():
+def test_every_map_lies_over_its_own_study_and_gradcam_over_both():
     scene = make_scene("PD")
     scene.volumes[1][LEFT_ANTERIOR] = 7
     shown = [float(axes.images[0].get_array().max()) for axes in panels(draw(scene))]
-    assert shown == [9, 7, 9, 7, 7]
+    assert shown == [9, 7] * 3
 
 
 def test_each_panel_is_inside_the_page_and_nothing_overlaps():

@@ -72,7 +72,7 @@ def explain_run(
     table = pd.DataFrame([row for entry in chosen for row in work.score(entry)], columns=list(COLUMNS))
     examples = _examples(table, chosen) if not names else {entry.folder_name: Role.ASKED_FOR for entry in chosen}
     kept = chosen if settings.maps is KeptMaps.ALL else [entry for entry in chosen if entry.folder_name in examples]
-    write_chosen(run, [entry.folder_name for entry in kept if entry.folder_name in examples], absent)
+    write_chosen(run, list(examples), absent)
     work.total += len(kept) + (len(examples) if settings.randomisation else 0)
     for entry in kept:
         work.keep(entry, examples.get(entry.folder_name, Role.FURTHER))

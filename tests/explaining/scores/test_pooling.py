@@ -33,8 +33,8 @@ def table(*rows: dict) -> pd.DataFrame:
 
 
 ROWS = table(
-    case("a", "PD", 0.9, 0.4), case("a", "PD", 0.7, 0.2, current="week-020"), case("b", "PD", 0.5), case("c", "SD", 0.3),
-    case("d", "SD", NAN, NAN, "no such tissue in the mask"),
+    case("a", "PD", 0.9, 0.4), case("a", "PD", 0.7, 0.2, current="week-020"), case("b", "PD", 0.5),
+    case("c", "SD", 0.3), case("d", "SD", NAN, NAN, "no such tissue in the mask"),
 )  # fmt: skip
 
 
