@@ -146,6 +146,20 @@ def run_explain(run: Path, cases: str | None, changes: list[str]) -> None:
     say(f"Explanations: {run / runs.EXPLANATIONS} (maps and a figure of {len(examples)} example cases)")
 
 
+def run_audit_shortcuts(run: Path) -> bool:
+    """Probe a run's networks and print the findings; True when a probe found a shortcut."""
+    from ranoscope.learning.checkpoints import load_run_recipe
+    from ranoscope.probing.audit import SHORTCUTS, audit_shortcuts
+    from ranoscope.probing.tables import render_shortcuts
+    from ranoscope.probing.verdicts import Verdict
+
+    with progress_bar("shortcuts") as told:
+        content = audit_shortcuts(run, load_run_recipe(run).evaluation, told)
+    OUT.print(render_shortcuts(content))
+    say(f"Shortcuts: {run / SHORTCUTS}")
+    return bool(content["verdicts"][Verdict.SHORTCUT])
+
+
 def run_report(run: Path) -> None:
     """Write the page."""
     from ranoscope.reporting.report import write_report

@@ -18,13 +18,14 @@ from ranoscope.explaining.record import read_explanations
 from ranoscope.learning.checkpoints import load_run_recipe
 from ranoscope.reporting.board import describe_board, headline_tiles
 from ranoscope.reporting.examples import describe_example
+from ranoscope.reporting.shortcuts import describe_shortcuts
 from ranoscope.reporting.summary import summarise
 
 Progress = Callable[[int, int, str], None]
 
 _SECTIONS = (
     ("flow", "From ratings to cases"), ("cohort", "Cohort"), ("scoreboard", "Scoreboard"), ("errors", "Errors"),
-    ("cases", "Example cases"), ("methods", "Settings and provenance"),
+    ("cases", "Example cases"), ("shortcuts", "Shortcuts"), ("methods", "Settings and provenance"),
 )  # fmt: skip
 _CHARTS = (
     ("confusion", "Calls against the expert's responses; each row sums to 100 %."),
@@ -42,7 +43,7 @@ def write_report(run: Path, progress: Progress) -> Path:
     """Write RUN/report.html.
 
     Args:
-        run: folder with the outputs of cohort, crossval, evaluate and explain.
+        run: folder with the outputs of cohort, crossval, evaluate and explain; audit-shortcuts's are shown where there.
         progress: told (done, total, what) after every example case.
 
     Returns:
@@ -70,6 +71,7 @@ def write_report(run: Path, progress: Progress) -> Path:
             target_note=scorecard["target_note"],
             examples={"lead": _EXAMPLES_LEAD.format(distance=_distance(recipe, "the")), "cases": examples},
             figures={path.stem: inline_svg(path.read_bytes()) for path in (run / runs.FIGURES).glob("*.svg")},
+            shortcuts=describe_shortcuts(run),
             facts=_facts(run, scorecard),
         )
     )
