@@ -101,7 +101,8 @@ def write_answers(path: Path, key: str, answers: FoldAnswers) -> None:
 def read_answers(path: Path, key: str) -> FoldAnswers | None:
     """The answers in a file of this key; None where there is none, another's, or a damaged one."""
     try:
-        with np.load(path, allow_pickle=False) as content:
+        # Numpy leaves a damaged file open that it opened itself.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             if str(content["key"]) != key:
                 return None
             return FoldAnswers(content["probabilities"], content["features"], content["lesions"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ranoscope.probing.probes import Expectation
@@ -107,24 +108,21 @@ def identity_sentence(entry: dict[str, Any]) -> str:
 
 def percent(found: dict[str, Any]) -> str:
     """A share with its interval, in %."""
-    if found["estimate"] is None:
-        return f"undefined ({found['reason']})"
-    interval = "no interval" if found["low"] is None else f"{100 * found['low']:.0f} to {100 * found['high']:.0f}"
-    return f"{100 * found['estimate']:.0f} % ({interval})"
+    return _with_interval(found, lambda value: f"{100 * value:.0f}", " %")
 
 
 def points(entry: dict[str, Any]) -> str:
     """The change in balanced accuracy with its interval, in points."""
-    found = entry["difference"]
-    if found["estimate"] is None:
-        return f"undefined ({found['reason']})"
-    interval = "no interval" if found["low"] is None else f"{100 * found['low']:+.0f} to {100 * found['high']:+.0f}"
-    return f"{100 * found['estimate']:+.0f} points ({interval})"
+    return _with_interval(entry["difference"], lambda value: f"{100 * value:+.0f}".replace("-", "−"), " points")
 
 
 def number(found: dict[str, Any]) -> str:
     """A number with its interval."""
+    return _with_interval(found, lambda value: f"{value:.2f}".replace("-", "−"), "")
+
+
+def _with_interval(found: dict[str, Any], write: Callable[[float], str], unit: str) -> str:
     if found["estimate"] is None:
         return f"undefined ({found['reason']})"
-    interval = "no interval" if found["low"] is None else f"{found['low']:.2f} to {found['high']:.2f}"
-    return f"{found['estimate']:.2f} ({interval})"
+    interval = "no interval" if found["low"] is None else f"{write(found['low'])} to {write(found['high'])}"
+    return f"{write(found['estimate'])}{unit} ({interval})"

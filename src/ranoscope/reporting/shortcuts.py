@@ -34,14 +34,11 @@ def describe_shortcuts(run: Path) -> dict[str, Any] | None:
     }
 
 
-def _row(entry: dict[str, Any]) -> dict[str, str]:
-    return {
-        **_finding(entry["title"], entry),
-        "shows": entry["shows"],
-        "score": percent(entry["balanced_accuracy"]),
-        "difference": points(entry),
-        "changed": percent(entry["changed"]),
-    }
+def _row(entry: dict[str, Any]) -> dict[str, Any]:
+    numbers = (percent(entry["balanced_accuracy"]), points(entry), percent(entry["changed"]))
+    # Value and interval one above the other, as in the scoreboard.
+    cells = [number.rstrip(")").partition(" (")[::2] for number in numbers]
+    return {**_finding(entry["title"], entry), "shows": entry["shows"], "cells": cells}
 
 
 def _finding(title: str, entry: dict[str, Any]) -> dict[str, str]:
