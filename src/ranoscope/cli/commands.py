@@ -26,8 +26,8 @@ from ranoscope.config import (
 )
 from ranoscope.domain import RESEARCH_USE_ONLY, SEQUENCES
 
-# Exit code of an audit that found a leak: not that of an error, so that a CI can tell them apart.
-_LEAK_CODE = 3
+# Exit code of an audit that found a leak or a shortcut: not that of an error, so that a CI can tell them apart.
+_FOUND_CODE = 3
 
 
 @app.command(rich_help_panel=DEMO)
@@ -142,6 +142,17 @@ def explain(
     stages.run_explain(run, cases, [*chosen, *(changes or [])])
 
 
+@app.command("audit-shortcuts", rich_help_panel=JOURNEY)
+def audit_shortcuts(run: RunArgument) -> None:
+    """Is it right for the wrong reason? Its networks, shown what should not do; RUN/shortcuts.json. Exit code 3 if so.
+
+    Resumes. Shown: a study twice, studies exchanged, weeks alone, the tumour covered, only the tumour, the brain's
+    outline, left and right mirrored, sequences dropped one by one; read from its features: patient and weeks.
+    """
+    if stages.run_audit_shortcuts(run):
+        raise typer.Exit(_FOUND_CODE)
+
+
 @app.command(rich_help_panel=JOURNEY)
 def report(run: RunArgument) -> None:
     """5. One self-contained page that opens offline; RUN/report.html."""
@@ -178,4 +189,4 @@ def audit(
 ) -> None:
     """Does a split leak? What test visits share with training, and how sure its scores are. Exit code 3 if it does."""
     if stages.run_audit(split, cohort_run, out):
-        raise typer.Exit(_LEAK_CODE)
+        raise typer.Exit(_FOUND_CODE)
