@@ -16,8 +16,9 @@ SMALL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("target", ["four-classes", "pd-versus-rest"])
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize(
+    ("name", "target"), [*((name, "four-classes") for name in sorted(NETWORKS)), ("change-aware", "pd-versus-rest")]
+)
 def test_the_classifying_layer_makes_the_logits_from_the_features(name, target):
     content = {
         "name": "n", "description": "t", "sequences": ["CT1"], "network": {"name": name, **SMALL[name]},

@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import PercentFormatter
 
 from ranoscope.drawing import STYLE, svg_bytes
@@ -31,7 +32,7 @@ def draw_changes(content: dict[str, Any]) -> bytes:
     """
     probes = content["probes"]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(_WIDTH, _HEAD + _ROW * len(probes)), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, _HEAD + _ROW * len(probes)), layout=ConstrainedLayoutEngine(wspace=0.06))
         for axes, (name, title) in zip(figure.subplots(1, 2, sharey=True), _PANELS, strict=True):
             for place, entry in enumerate(probes):
                 colour, marker = _LOOKS[Verdict(entry["verdict"])]

@@ -86,7 +86,7 @@ def weeks_sentence(entry: dict[str, Any]) -> str:
         Verdict.UNCERTAIN: _UNDECIDED,
     }[Verdict(entry["verdict"])]
     rank = entry["rank_correlation"]
-    correlation = "" if rank is None else f", rank correlation {rank:.2f}"
+    correlation = "" if rank is None else f", rank correlation {rank:.2f}".replace("-", "−")
     return f"R² of the decoded {entry['fact']} is {number(entry['explained'])}{correlation}.{told} {said}"
 
 
