@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from ranoscope import runs
 from ranoscope.errors import RunError
@@ -75,6 +80,20 @@ def test_an_interval_that_says_nothing_does_no_harm(lab):
     assert "only-interval" not in verdicts(content)
 
 
+def test_the_week_alone_is_judged_by_a_model_fitted_to_the_other_fold(lab, cases):
+    truth = np.array([case.response.class_index for case in cases])
+    weeks = np.array([[float(case.current.week)] for case in cases])
+    fold = np.array([int(case.patient[-3:]) % 2 for case in cases])
+    calls = np.zeros(48, int)
+    for test in (fold == 0, fold == 1):
+        model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
+        calls[test] = model.fit(weeks[~test], truth[~test]).predict(weeks[test])
+    found = lab.audited("honest")["yardsticks"][1]
+    assert found["fact"] == "week"
+    assert found["balanced_accuracy"]["estimate"] == pytest.approx(balanced_accuracy_score(truth, calls))
+    assert found["balanced_accuracy"]["estimate"] != pytest.approx(0.25)
+
+
 def test_a_network_that_knows_the_patient_is_found(lab):
     content = lab.audited("patient")
     assert content["identity"]["verdict"] == "noteworthy"
@@ -90,6 +109,7 @@ def test_a_constant_network_calls_progression_where_nothing_changed(lab):
     # At chance there is nothing to lose: the probes of what it needs cannot speak.
     assert found["no-tumour"] == found["only-tumour"] == found["only-outline"] == found["no-CT1"] == "uncertain"
     assert content["identity"]["accuracy"]["estimate"] == 0
+    assert content["agreement_with_calls"] == 1
 
 
 def test_a_network_that_knows_one_side_is_noteworthy(lab):
@@ -114,6 +134,7 @@ def test_two_classes(lab, monkeypatch):
     assert content["classes"] == ["PD", "rest"]
     assert content["chance"] == 0.5
     assert entry_of(content, "exchanged")["calls"] == [[0, 24], [16, 8]]
+    assert entry_of(content, "exchanged")["mirrored"]["estimate"] == 1
     found = verdicts(content)
     assert {found[name] for name in ("prior-twice", "exchanged", "no-tumour", "only-tumour")} == {"as it should be"}
 
