@@ -48,10 +48,24 @@ def phantom(
     reader_noise: Annotated[
         float, typer.Option(min=0, max=1, help="Chance that a rating is replaced by a neighbouring category.")
     ] = PhantomSettings().reader_noise,
+    planted_mark: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Plant a shortcut: a bright mark far from tumours in this share of the visits rated PD and in the "
+            "remaining share of the others. 0 = none; else 0.5 (says nothing) to 1 (gives PD away).",
+        ),
+    ] = 0.0,
 ) -> None:
     """Make a synthetic cohort: a folder of LUMIERE's exact shape, from nothing but a seed."""
-    settings = PhantomSettings(patients=patients, voxel_mm=voxel_mm, seed=seed, reader_noise=reader_noise)
-    stages.run_phantom(out, settings)
+    content = {
+        "patients": patients,
+        "voxel_mm": voxel_mm,
+        "seed": seed,
+        "reader_noise": reader_noise,
+        "planted_mark": planted_mark,
+    }
+    stages.run_phantom(out, parse_settings(PhantomSettings, content, "the options of `ranoscope phantom`"))
 
 
 @app.command(rich_help_panel=DATA)

@@ -24,6 +24,7 @@ from ranoscope.config.learning import (
     ChangeAwareSettings,
     ClinicalSettings,
     DenseNetSettings,
+    Labels,
     MedicalNetPretraining,
     MedNeXtSettings,
     MissingSequences,
@@ -50,7 +51,7 @@ from ranoscope.config.recipe import (
 __all__ = [
     "AlexNetSettings", "Arrangement", "AugmentationSettings", "ChangeAwareSettings", "ClinicalSettings",
     "CohortSettings", "DenseNetSettings", "DuplicatePolicy", "EvaluationSettings", "ExplanationSettings",
-    "FoldProtocol", "FoldSettings", "GridSettings", "KeptMaps", "MedNeXtSettings", "MedicalNetPretraining",
+    "FoldProtocol", "FoldSettings", "GridSettings", "KeptMaps", "Labels", "MedNeXtSettings", "MedicalNetPretraining",
     "MethodName", "MethodSettings", "MissingSequences", "NetworkSettings", "NoPretraining", "OrganPretraining",
     "PairRule", "PerturbationSettings", "PhantomSettings", "PretrainingSettings", "Recipe", "ResNetSettings",
     "RotationPretraining", "Settings", "StackSettings", "SwinSettings", "Target", "TrainingSettings", "ViTSettings",

@@ -42,12 +42,23 @@ class CohortSettings(Settings):
 
 
 class PhantomSettings(Settings):
-    """A synthetic cohort. ``reader_noise``: chance that a rating is replaced by a neighbouring category."""
+    """A synthetic cohort. ``reader_noise``: chance that a rating is replaced by a neighbouring category.
+
+    ``planted_mark``: chance that a visit rated PD carries a bright mark far from any tumour; other visits carry it with
+    the remaining chance, so that 1 gives the rating away and 0.5 says nothing. 0: no mark anywhere.
+    """
 
     patients: Annotated[int, Field(ge=1, le=999)] = 12
     voxel_mm: Annotated[float, Field(ge=1, le=6)] = 3.0
     seed: int = 0
     reader_noise: Annotated[float, Field(ge=0, le=1)] = 0.05
+    planted_mark: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _marks_point_to_progression(self) -> PhantomSettings:
+        if 0 < self.planted_mark < 0.5:
+            raise ValueError(f"planted_mark is 0 or from 0.5 to 1, got {self.planted_mark}")
+        return self
 
 
 class GridSettings(Settings):

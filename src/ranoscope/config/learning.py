@@ -202,6 +202,27 @@ class Target(StrEnum):
     PD_VERSUS_REST = "pd-versus-rest"
 
 
+class Labels(StrEnum):
+    """Whose responses are learnt.
+
+    ``expert``: those of the rating table. ``permuted``: the same, dealt at random to the training cases, so that images
+    say nothing of them; a sanity check of explanations (data randomisation, Adebayo et al. 2018, arXiv 1810.03292).
+    """
+
+    EXPERT = "expert"
+    PERMUTED = "permuted"
+
+    @property
+    def warning(self) -> str | None:
+        """What to bear in mind of a network that learnt these; None for the expert's."""
+        if self is Labels.EXPERT:
+            return None
+        return (
+            "The labels of the training cases are permuted: the network cannot learn responses. For sanity checks of "
+            "explanations only."
+        )
+
+
 class MissingSequences(StrEnum):
     """What to do with a case one of whose studies lacks a sequence of the recipe.
 

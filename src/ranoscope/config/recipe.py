@@ -18,6 +18,7 @@ from ranoscope.config.learning import (
     AugmentationSettings,
     ChangeAwareSettings,
     ClinicalSettings,
+    Labels,
     MissingSequences,
     NetworkSettings,
     NoPretraining,
@@ -48,6 +49,7 @@ class Recipe(Settings):
     augmentation: AugmentationSettings = AugmentationSettings()
     network: NetworkSettings = ChangeAwareSettings()
     target: Target = Target.FOUR_CLASSES
+    labels: Labels = Labels.EXPERT
     missing_sequences: MissingSequences = MissingSequences.ERROR
     clinical: ClinicalSettings = ClinicalSettings()
     pretraining: PretrainingSettings = NoPretraining()

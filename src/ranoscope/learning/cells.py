@@ -19,6 +19,7 @@ from ranoscope.learning.checkpoints import FOLD, fold_folder, require_same_recip
 from ranoscope.learning.data import Material
 from ranoscope.learning.facts import FactScale, fact_rows
 from ranoscope.learning.fitting import Sides
+from ranoscope.learning.targets import as_taught
 
 _COMMAND = "ranoscope crossval"
 _RAW = FactScale({"age": (0.0, 1.0), "interval": (0.0, 1.0), "week": (0.0, 1.0)})
@@ -49,11 +50,12 @@ class Cell:
         """Who is learnt from and who chooses the epoch.
 
         A share of the training patients chooses, which the network does not learn from. As published, the very fold
-        that is reported chooses, and all other cases are learnt from.
+        that is reported chooses, and all other cases are learnt from. Permuted labels are those of training cases.
         """
+        training = as_taught(self.training, recipe.labels, self.training_seed)
         if recipe.folds.protocol is FoldProtocol.AS_PUBLISHED:
-            return Sides(self.training, self.test)
-        return Sides(*inner_split(self.training, recipe.training.inner_validation, self.training_seed))
+            return Sides(training, self.test)
+        return Sides(*inner_split(training, recipe.training.inner_validation, self.training_seed))
 
 
 def make_cells(recipe: Recipe, material: Material, cases: list[Case], folds: pd.DataFrame, out: Path) -> list[Cell]:

@@ -23,7 +23,7 @@ from ranoscope.learning.networks import PairNetwork, build_network
 WEIGHTS = "model.safetensors"
 FOLD = "fold.json"
 _TRAINED_BY = (
-    "sequences", "grid", "augmentation", "network", "target", "missing_sequences", "clinical", "pretraining",
+    "sequences", "grid", "augmentation", "network", "target", "labels", "missing_sequences", "clinical", "pretraining",
     "training", "folds",
 )  # fmt: skip
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from ranoscope.config import Recipe, Target
+from ranoscope.config import Labels, Recipe, Target
 from ranoscope.domain import RESPONSES, Case, Response
 
+_PERMUTATION = 1
 _REST = tuple(response for response in RESPONSES if response is not Response.PD)
 
 
@@ -29,6 +33,23 @@ def class_of(response: Response, target: Target) -> int:
 def as_called(response: Response, target: Target) -> Response:
     """The response as a model of this target can call it: SD stands for the rest."""
     return response if target is Target.FOUR_CLASSES or response is Response.PD else Response.SD
+
+
+def as_taught(cases: list[Case], labels: Labels, seed: int) -> list[Case]:
+    """The training cases of a fold, in their order, with the responses that are learnt.
+
+    Permuted, all responses stay, each with another case's images: counts of classes are kept, those of patients are not.
+
+    Args:
+        cases: the training cases, those that choose the epoch among them; never test cases.
+        labels: whose responses.
+        seed: of the fold's training; same seed, same permutation.
+    """
+    if labels is Labels.EXPERT:
+        return cases
+    # A stream of its own: the seed alone also deals the inner set.
+    order = np.random.default_rng([seed, _PERMUTATION]).permutation(len(cases))
+    return [replace(case, response=cases[place].response) for case, place in zip(cases, order, strict=True)]
 
 
 def rest_shares(cases: list[Case]) -> dict[Response, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -13,6 +14,7 @@ from ranoscope.config import PhantomSettings
 from ranoscope.domain import RESEARCH_USE_ONLY
 from ranoscope.errors import RunError, problem
 from ranoscope.phantom.anatomy import make_anatomy
+from ranoscope.phantom.mark import MARK_CENTRE_MM, MARK_EDGE_MM, plant_marks
 from ranoscope.phantom.plans import PatientPlan, plan_cohort
 from ranoscope.phantom.tables import write_mr_info, write_tables
 from ranoscope.phantom.tumour import draw_tissue, make_sites
@@ -31,6 +33,13 @@ What it can show: that software reads, aligns, learns, scores and explains as it
 anything works on patients. Tumours displace nothing (no mass effect), there is no pseudoprogression, no bleeding and no
 radiation change, and most ratings show in the two scans alone, which is not so in life. {RESEARCH_USE_ONLY}
 """
+_ABOUT_THE_MARK = f"""
+**A shortcut is planted here.** A bright cube of {MARK_EDGE_MM:g} mm at {MARK_CENTRE_MM} mm (atlas, RAS), in the
+cerebellum far from any tumour, is in every image of some visits and in no mask. A visit rated PD carries it with chance
+{{0:g}}, any other visit with the remaining chance; column `marked` of `phantom_truth.csv` names them. A network can be
+right on this cohort without a look at the tumour: use it to test whether explanations and audits notice, for nothing
+else.
+"""
 
 
 def make_phantom(out: Path, settings: PhantomSettings, workers: int, progress: Progress) -> None:
@@ -40,7 +49,7 @@ def make_phantom(out: Path, settings: PhantomSettings, workers: int, progress: P
 
     Args:
         out: the folder that will hold ``Imaging/`` and the tables.
-        settings: size, voxel edge, seed and reader noise.
+        settings: size, voxel edge, seed, reader noise and planted mark.
         workers: patients rendered side by side.
         progress: told (done, total, what) after every patient.
 
@@ -48,12 +57,12 @@ def make_phantom(out: Path, settings: PhantomSettings, workers: int, progress: P
         RunError: ``out`` holds a cohort made with other settings.
         StorageError: the disk is full or not writable.
     """
-    about = settings.model_dump(mode="json")
+    about = _describe(settings)
     known = runs.read_json(out / ABOUT, "ranoscope phantom") if (out / ABOUT).is_file() else about
     if known != about:
         raise RunError(problem(f"a cohort of {about}", f"one of {known}", str(out), "choose another folder"))
     runs.write_json(out / ABOUT, about)
-    plans = plan_cohort(settings)
+    plans = plant_marks(plan_cohort(settings), settings)
     progress(0, len(plans), "synthetic patients")
     tasks = (delayed(_render)(out / "Imaging", plan, settings) for plan in plans)
     finished = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2 * n_jobs")(tasks)
@@ -61,7 +70,13 @@ def make_phantom(out: Path, settings: PhantomSettings, workers: int, progress: P
         progress(done, len(plans), name)
     write_mr_info(out, plans)
     write_tables(out, plans)
-    runs.write_text(out / "README.md", _README)
+    mark = _ABOUT_THE_MARK.format(settings.planted_mark) if settings.planted_mark else ""
+    runs.write_text(out / "README.md", _README + mark)
+
+
+def _describe(settings: PhantomSettings) -> dict[str, Any]:
+    """The settings; a mark that is not planted is not named, so that cohorts from before there were marks go on."""
+    return settings.model_dump(mode="json", exclude=None if settings.planted_mark else {"planted_mark"})
 
 
 def _render(imaging: Path, plan: PatientPlan, settings: PhantomSettings) -> str:
@@ -75,6 +90,6 @@ def _render(imaging: Path, plan: PatientPlan, settings: PhantomSettings) -> str:
     for number, (visit, folder) in enumerate(zip(plan.visits, folders, strict=True)):
         if not folder.is_dir():
             tissue = draw_tissue(anatomy, sites, visit.planned.lesions)
-            content = VisitContent(tissue, visit.sequences, visit.segmented)
+            content = VisitContent(tissue, visit.sequences, visit.segmented, visit.marked)
             write_visit(folder, anatomy, content, np.random.default_rng([settings.seed, plan.number, 2, number]))
     return plan.name

@@ -29,11 +29,12 @@ class RatingRow:
 
 @dataclass(frozen=True)
 class Scanned:
-    """One visit on disk."""
+    """One visit on disk; ``marked``: its images carry the planted mark."""
 
     planned: PlannedVisit
     sequences: tuple[Sequence, ...] = SEQUENCES
     segmented: bool = True
+    marked: bool = False
 
 
 @dataclass(frozen=True)

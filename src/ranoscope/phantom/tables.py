@@ -42,7 +42,10 @@ _TRUTH_HEADER = ("patient", "visit", "response", "enhancing_mm3", "lesions")
 
 
 def write_tables(out: Path, plans: list[PatientPlan]) -> None:
-    """Write what follows from the plans alone: ratings, demographics, completeness and the truth."""
+    """Write what follows from the plans alone: ratings, demographics, completeness and the truth.
+
+    The truth has a further column ``marked`` where a visit carries the planted mark.
+    """
     _write(out / RATINGS, _RATING_HEADER, [_rating(plan, n) for plan in plans for n in range(len(plan.rows))])
     _write(out / DEMOGRAPHICS, _DEMOGRAPHICS_HEADER, [(plan.name, *plan.demographics) for plan in plans])
     _write(out / COMPLETENESS, _COMPLETENESS_HEADER, _completeness(plans))
@@ -51,7 +54,12 @@ def write_tables(out: Path, plans: list[PatientPlan]) -> None:
         for plan in plans
         for v in plan.visits
     ]
-    _write(out / TRUTH, _TRUTH_HEADER, truth)
+    marks = [visit.marked for plan in plans for visit in plan.visits]
+    if any(marks):
+        marked = [(*row, "x" if mark else "") for row, mark in zip(truth, marks, strict=True)]
+        _write(out / TRUTH, (*_TRUTH_HEADER, "marked"), marked)
+    else:
+        _write(out / TRUTH, _TRUTH_HEADER, truth)
 
 
 def write_mr_info(out: Path, plans: list[PatientPlan]) -> None:

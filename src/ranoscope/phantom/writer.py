@@ -18,6 +18,7 @@ from ranoscope import runs
 from ranoscope.domain import SEQUENCES, Sequence, Tissue
 from ranoscope.phantom import scanner
 from ranoscope.phantom.anatomy import Anatomy, Image
+from ranoscope.phantom.mark import add_mark
 from ranoscope.phantom.scanner import Affine, Frame, draw_pose, native_frames, sample
 from ranoscope.phantom.tumour import segment
 
@@ -33,11 +34,14 @@ _STEPS = 4
 
 @dataclass(frozen=True)
 class VisitContent:
-    """What is on disk for one visit: which sequences, and whether both segmentation tools ran on it."""
+    """What is on disk for one visit: which sequences, whether both segmentation tools ran on it, and whether the
+    planted mark is in its images.
+    """
 
     tissue: NDArray[np.uint8]
     sequences: tuple[Sequence, ...] = SEQUENCES
     segmented: bool = True
+    marked: bool = False
 
 
 def write_visit(folder: Path, anatomy: Anatomy, content: VisitContent, generator: np.random.Generator) -> None:
@@ -132,6 +136,8 @@ class _Scan:
 
     def _signal(self, shares: dict[int, Image], sequence: Sequence) -> Image:
         whole = scanner.signal(self.generator, self.anatomy, shares, sequence)
+        if self.content.marked:
+            whole = add_mark(whole, self.anatomy)
         return scanner.average_over_slices(whole, self.frames[sequence].slice_mm, self.anatomy.voxel_mm)
 
     def _masks(self, frame: Frame) -> tuple[Labels, NDArray[np.bool_]]:
