@@ -17,8 +17,8 @@ from ranoscope.explaining.scores.localisation import NO_BRAIN
 from ranoscope.learning.networks import PairNetwork
 
 CONSTANT_MAP = "one of the maps is the same everywhere"
-# Of SSIM as Wang 2004 has it: a Gaussian window, its standard deviation and where it is cut in voxels, and the shares of
-# the values' range that keep both quotients from 0 / 0.
+# Of SSIM as Wang 2004 has it: a Gaussian window, its standard deviation and where it is cut in voxels, and the shares
+# of the values' range that keep both quotients from 0 / 0.
 _WIDTH, _REACH = 1.5, 5
 _MEAN_SHARE, _SPREAD_SHARE = 0.01, 0.03
 
