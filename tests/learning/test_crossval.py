@@ -177,6 +177,27 @@ def test_where_and_how_fast_it_ran_is_not_another_recipe(trained, tiny, tmp_path
     cross_validate(tiny(workers=1, devices=1), home / "run", home / "run", silent)
 
 
+def test_a_further_seed_trains_its_own_folds_alone_and_fewer_train_none(trained, tiny, tmp_path, monkeypatch):
+    home = Path(shutil.copytree(trained, tmp_path / "home"))
+    few = tiny()
+    more = few.model_copy(update={"folds": few.folds.model_copy(update={"seeds": (*few.folds.seeds, 7)})})
+    trained_now = []
+    original = crossval.fit_fold
+
+    def watched(recipe, material, sides, folder, seed, told):
+        trained_now.append(seed // 1000)
+        return original(recipe, material, sides, folder, seed, told)
+
+    monkeypatch.setattr(crossval, "fit_fold", watched)
+    before = (home / "run" / runs.CALLS).read_text()
+    cross_validate(more, home / "run", home / "run", silent)
+    assert trained_now == [7] * few.folds.count
+    assert (home / "run" / runs.CALLS).read_text().startswith(before)
+    cross_validate(few, home / "run", home / "run", silent)
+    assert trained_now == [7] * few.folds.count
+    assert (home / "run" / runs.CALLS).read_text() == before
+
+
 def test_checkpoints_of_another_recipe_are_refused_and_kept(trained, tiny, tmp_path):
     home = Path(shutil.copytree(trained, tmp_path / "home"))
     before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file() and STORE not in path.parts}

@@ -78,12 +78,15 @@ def make_cells(recipe: Recipe, material: Material, cases: list[Case], folds: pd.
 
 
 def require_own_checkpoints(recipe: Recipe, cells: list[Cell], out: Path) -> None:
-    """Raise RunError if a finished fold belongs to another recipe or another cohort, before anything is trained."""
+    """Raise RunError if a finished fold belongs to another recipe or another cohort, before anything is trained.
+
+    Folds of seeds that are no longer asked for are left alone.
+    """
     keys = {cell.folder: cell.key for cell in cells}
     for record in sorted((out / runs.CHECKPOINTS).glob(f"seed-*/{FOLD}")):
         about = runs.read_json(record, _COMMAND)
         require_same_recipe(about, recipe, record.parent)
-        if about.get("key") != keys.get(record.parent):
+        if about.get("key") != keys.get(record.parent, about.get("key")):
             do = "choose another --out, or delete this folder to train afresh"
             raise RunError(
                 problem("a checkpoint of this cohort", "one of other cases or images", str(record.parent), do)
@@ -104,7 +107,7 @@ def _cell(
     chooses = recipe.folds.protocol is FoldProtocol.AS_PUBLISHED
     tested = sorted(f"{inputs[case]} {case.response}" if chooses else inputs[case] for case in test)
     learnt = sorted(f"{inputs[case]} {case.response}" for case in training)
-    text = json.dumps([training_fingerprint(recipe), start, tested, learnt])
+    text = json.dumps([training_fingerprint(recipe), start, seed, fold, tested, learnt])
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
     return Cell(seed, fold, fold_folder(out, seed, fold), test, training, key)
 

@@ -38,7 +38,10 @@ def training_fingerprint(recipe: Recipe) -> str:
     pretraining = recipe.pretraining
     if hasattr(pretraining, "weights"):
         pretraining = pretraining.model_copy(update={"weights": Path()})
-    return recipe.model_copy(update={"training": training, "pretraining": pretraining}).fingerprint(*_TRAINED_BY)
+    # Each fold is trained from its own seed (it is part of a cell's key): how many others there are decides nothing.
+    folds = recipe.folds.model_copy(update={"seeds": ()})
+    changed = {"training": training, "pretraining": pretraining, "folds": folds}
+    return recipe.model_copy(update=changed).fingerprint(*_TRAINED_BY)
 
 
 def fold_folder(run: Path, seed: int, fold: int) -> Path:

@@ -34,6 +34,7 @@ from ranoscope.learning.training import alone
 
 __all__ = ["Cell", "Experiment", "collect_calls", "cross_validate", "prepare_experiment", "require_ready", "run_cell"]
 
+_FOLD_ORDER = ["seed", "patient", "current"]
 _COMMAND = "ranoscope crossval"
 
 
@@ -149,7 +150,7 @@ def collect_calls(experiment: Experiment) -> pd.DataFrame:
 
 
 def _draw_own_folds(recipe: Recipe, cases: list[Case], out: Path) -> pd.DataFrame:
-    """Draw the folds; those already written must be the same.
+    """Draw the folds; of a seed already written they must be the same.
 
     Raises:
         RunError: the folder holds folds of another cohort, fold setting or protocol.
@@ -157,7 +158,12 @@ def _draw_own_folds(recipe: Recipe, cases: list[Case], out: Path) -> pd.DataFram
     drawn = draw_folds(cases, recipe.folds)
     if (out / runs.FOLDS).is_file():
         known = read_folds(out, recipe.folds.protocol)
-        if not known.astype(str).equals(drawn.astype(str)):
+        shared = set(known["seed"]) & set(drawn["seed"])
+        before, today = (
+            table[table["seed"].isin(shared)].sort_values(_FOLD_ORDER, ignore_index=True).astype(str)
+            for table in (known, drawn)
+        )
+        if not shared or not before.equals(today):
             raise RunError(
                 problem(
                     "the folds of this cohort and recipe",
