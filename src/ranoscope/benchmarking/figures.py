@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from ranoscope.config import FoldProtocol
 from ranoscope.drawing import STYLE, svg_bytes
 
 _ARM, _RIVAL, _WARNING, _FAINT = "#1b4f8f", "#7f7f7f", "#b3261e", "#444444"
@@ -80,4 +81,5 @@ def _draw_panel(axes: Axes, ground: dict[str, Any], rows: list[tuple[str, dict[s
 
 
 def _protocol(ground: dict[str, Any]) -> str:
-    return "by patient" if ground["watermark"] is None else "as published (optimistic, for comparison only)"
+    by_patient = ground["protocol"]["folds"] == FoldProtocol.PATIENT
+    return "by patient" if by_patient else "as published (optimistic, for comparison only)"

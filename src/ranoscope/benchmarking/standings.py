@@ -1,7 +1,7 @@
 """Where every arm stands: scored with the rivals of its own ground, and compared with the reference arm.
 
-A *ground* is what figures must share to stand beside each other: the same cases, folds and target. Each has its own
-rivals, as timing is fitted inside the folds and a median over folds depends on them.
+A *ground* is what figures must share to stand beside each other: the same cases, folds, target and labels. Each has its
+own rivals, as timing is fitted inside the folds and a median over folds depends on them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Result:
     @property
     def ground(self) -> tuple[object, ...]:
         """What another result must share to be compared with this one."""
-        return self.recipe.folds, self.recipe.target, self.calls.cases
+        return self.recipe.folds, self.recipe.target, self.recipe.labels, self.calls.cases
 
 
 def compile_benchmark(
@@ -94,7 +94,7 @@ def _score_grounds(
         entrants = [_model(run, results[run]) for run in members]
         rivals, unavailable = _rivals(results[members[0]])
         recipe = results[members[0]].recipe
-        card = assemble([*entrants, *rivals], recipe.evaluation, told, recipe.folds.protocol)
+        card = assemble([*entrants, *rivals], recipe.evaluation, told, recipe.folds.protocol, recipe.labels)
         described = [
             {**about, "paper": paper_figures(contender.predictions)}
             for about, contender in zip(card.pop("contenders"), [*entrants, *rivals], strict=True)
@@ -149,7 +149,7 @@ def _describe(
         "run": arm.run,
         "fingerprint": recipe.fingerprint(),
         "protocol": str(recipe.folds.protocol),
-        "watermark": watermark(recipe.folds.protocol),
+        "watermark": watermark(recipe.folds.protocol, recipe.labels),
         "target": str(recipe.target),
         "settings": recipe.model_dump(mode="json"),
         "cells": {"total": len(own), "finished": sum(cell["state"] == FINISHED for cell in own)},

@@ -98,6 +98,7 @@ def run_crossval(recipe: str, changes: list[str], cohort_run: Path, out: Path, i
     from ranoscope.learning.crossval import cross_validate
 
     warning = settings.folds.protocol.warning
+    warn([settings.labels.warning] if settings.labels.warning else [])
     warn([warning] if warning else fold_warnings(read_cases(cohort_run), settings.folds))
     with progress_bar("crossval") as told:
         calls = cross_validate(settings, cohort_run, out, told, images)

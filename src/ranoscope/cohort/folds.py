@@ -14,7 +14,7 @@ import pandas as pd
 
 from ranoscope import provenance, runs
 from ranoscope.cohort.files import read_cases
-from ranoscope.config import FoldProtocol, FoldSettings
+from ranoscope.config import FoldProtocol, FoldSettings, Labels
 from ranoscope.domain import RESPONSES, Case, Response
 from ranoscope.errors import RanoscopeError, RunError, problem
 
@@ -23,14 +23,20 @@ FOLD_COLUMNS = ("seed", "patient", "current", "response", "fold")
 PROTOCOL_COLUMN = "protocol"
 
 
-def watermark(protocol: FoldProtocol) -> str | None:
-    """The words on everything made under a protocol other than the project's own; None for patient-level folds."""
-    if protocol is FoldProtocol.PATIENT:
-        return None
-    return (
-        "as published: folds by visit, checkpoint chosen on the reported fold; "
-        "optimistic; for comparison with the paper only"
-    )
+def watermark(protocol: FoldProtocol, labels: Labels = Labels.EXPERT) -> str | None:
+    """The words on everything made under another protocol than the project's own, or from other labels.
+
+    None for patient-level folds and the expert's labels.
+    """
+    words = []
+    if labels is Labels.PERMUTED:
+        words.append("permuted labels: learnt from responses dealt at random; a sanity check of explanations only")
+    if protocol is FoldProtocol.AS_PUBLISHED:
+        words.append(
+            "as published: folds by visit, checkpoint chosen on the reported fold; "
+            "optimistic; for comparison with the paper only"
+        )
+    return "; ".join(words) or None
 
 
 def draw_folds(cases: list[Case], settings: FoldSettings) -> pd.DataFrame:

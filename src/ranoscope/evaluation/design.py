@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from ranoscope import runs
-from ranoscope.config import FoldProtocol, Target
+from ranoscope.config import FoldProtocol, Labels, Target
 
 
 @dataclass(frozen=True)
 class Design:
-    """``protocol``: of the folds; ``target``: what the model tells apart."""
+    """``protocol``: of the folds; ``target``: what the model tells apart; ``labels``: whose responses it learnt."""
 
     protocol: FoldProtocol = FoldProtocol.PATIENT
     target: Target = Target.FOUR_CLASSES
+    labels: Labels = Labels.EXPERT
 
 
 def read_model_settings(run: Path) -> dict[str, Any]:
@@ -27,7 +28,8 @@ def read_model_settings(run: Path) -> dict[str, Any]:
 
 
 def read_design(run: Path) -> Design:
-    """The design of a run; patient-level folds and four classes where nothing else is said."""
+    """The design of a run; patient-level folds, four classes and the expert's labels where nothing else is said."""
     recipe = read_model_settings(run)
     protocol = recipe.get("folds", {}).get("protocol", FoldProtocol.PATIENT)
-    return Design(FoldProtocol(protocol), Target(recipe.get("target", Target.FOUR_CLASSES)))
+    target, labels = recipe.get("target", Target.FOUR_CLASSES), recipe.get("labels", Labels.EXPERT)
+    return Design(FoldProtocol(protocol), Target(target), Labels(labels))

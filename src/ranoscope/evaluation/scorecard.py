@@ -12,7 +12,7 @@ import numpy as np
 from ranoscope import provenance, runs
 from ranoscope.cohort.files import read_studies
 from ranoscope.cohort.folds import watermark
-from ranoscope.config import EvaluationSettings, FoldProtocol, Target
+from ranoscope.config import EvaluationSettings, FoldProtocol, Labels, Target
 from ranoscope.domain import RESEARCH_USE_ONLY, InformationLevel
 from ranoscope.evaluation.calibration import reliability
 from ranoscope.evaluation.circumstances import TWO_CLASSES, describe_cohort, describe_protocol, rare_classes
@@ -95,7 +95,10 @@ def evaluate_run(run: Path, settings: EvaluationSettings, progress: Progress | N
     if design.target is Target.PD_VERSUS_REST:
         contenders = [replace(one, predictions=against_the_rest(one.predictions)) for one in contenders]
     told = _counter(progress, len(contenders) + len(FIGURES))
-    scorecard = {**assemble(contenders, settings, told, design.protocol), "rivals_not_shown": unavailable}
+    scorecard = {
+        **assemble(contenders, settings, told, design.protocol, design.labels),
+        "rivals_not_shown": unavailable,
+    }
     runs.write_csv(run / SCOREBOARD, scoreboard_table(scorecard))
     for name, draw in FIGURES.items():
         runs.write_bytes(run / runs.FIGURES / name, draw(scorecard))
@@ -112,6 +115,7 @@ def assemble(
     settings: EvaluationSettings,
     told: Callable[[str], None] | None = None,
     protocol: FoldProtocol = FoldProtocol.PATIENT,
+    labels: Labels = Labels.EXPERT,
 ) -> dict[str, Any]:
     """Score models and rivals on one set of resamples, and every model against every rival.
 
@@ -120,6 +124,7 @@ def assemble(
         settings: bootstrap and coverage.
         told: called with a word after each contender.
         protocol: of the folds; another than by patient puts a watermark on the scorecard.
+        labels: what the models learnt; others than the expert's do so, too.
     """
     cases, target = contenders[0].predictions.cases, contenders[0].predictions.target
     weights = patient_resamples(contenders[0].predictions.patients, settings.bootstrap, settings.seed)
@@ -138,7 +143,7 @@ def assemble(
         "note": RESEARCH_USE_ONLY,
         "cohort": describe_cohort(contenders[0].predictions),
         "warnings": rare_classes(contenders[0].predictions),
-        "watermark": watermark(protocol),
+        "watermark": watermark(protocol, labels),
         "target": str(target),
         "target_note": None if target is Target.FOUR_CLASSES else TWO_CLASSES,
         "headline": headline_of(target),

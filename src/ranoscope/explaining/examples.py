@@ -180,7 +180,7 @@ def _mixed(recipe: Recipe) -> str:
 
 def _about_the_run(recipe: Recipe) -> list[str]:
     """What else a reader of its maps must know of a run."""
-    mark, facts = watermark(recipe.folds.protocol), fact_names(recipe)
+    mark, facts = watermark(recipe.folds.protocol, recipe.labels), fact_names(recipe)
     sentences = [f"{mark[0].upper()}{mark[1:]}."] if mark else []
     if recipe.target is Target.PD_VERSUS_REST:
         sentences.append("The network tells PD from the rest alone; SD stands for the rest.")

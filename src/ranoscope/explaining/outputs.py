@@ -46,7 +46,7 @@ def write_findings(run: Path, findings: Findings, recipe: Recipe, settings: Expl
         "cases_per_response": table.drop_duplicates(CASE)["response"].value_counts().to_dict(),
         "drawn_per_class": settings.cases_per_class,
         "classes_without_a_case": findings.absent,
-        "watermark": watermark(recipe.folds.protocol),
+        "watermark": watermark(recipe.folds.protocol, recipe.labels),
         "sequences": recipe.sequences,
         "coverage": recipe.evaluation.coverage,
         "pooled": [entry.as_dict() for entry in pool(table, recipe.evaluation)],

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ranoscope import runs
 from ranoscope.cohort.folds import PROTOCOL_COLUMN
-from ranoscope.config import FoldProtocol, Recipe, Target
+from ranoscope.config import FoldProtocol, Labels, Recipe, Target
 from ranoscope.domain import RESPONSES, Response
 from ranoscope.learning.cells import Cell
 from ranoscope.learning.checkpoints import training_fingerprint
@@ -21,7 +21,9 @@ from ranoscope.learning.training import probabilities
 
 
 def call_cases(recipe: Recipe, material: Material, cell: Cell, fitted: FittedFold) -> pd.DataFrame:
-    """The cell's rows of calls.csv; under folds as published each is marked in a column ``protocol``."""
+    """The cell's rows of calls.csv; each is marked, in a column ``protocol`` under folds as published, in a column
+    ``labels`` where the network learnt permuted ones.
+    """
     dataset = CaseDataset(material, cell.test, recipe, fitted.scale)
     answers = probabilities(fitted.network, dataset, recipe).double()
     answers /= answers.sum(dim=1, keepdim=True)
@@ -43,6 +45,8 @@ def call_cases(recipe: Recipe, material: Material, cell: Cell, fitted: FittedFol
         for case, answer, call in zip(cell.test, answers, calls, strict=True)
     ]
     table = pd.DataFrame(rows)[[*runs.CALL_COLUMNS, "seed"]]
+    if recipe.labels is Labels.PERMUTED:
+        table = table.assign(labels=str(recipe.labels))
     protocol = recipe.folds.protocol
     return table if protocol is FoldProtocol.PATIENT else table.assign(**{PROTOCOL_COLUMN: str(protocol)})
 
@@ -56,6 +60,7 @@ def describe_fold(recipe: Recipe, cell: Cell, fitted: FittedFold) -> dict[str, A
         "recipe_name": recipe.name,
         "protocol": str(recipe.folds.protocol),
         "target": str(recipe.target),
+        "labels": str(recipe.labels),
         "rest_shares": rest_shares(cell.training) if binary else None,
         "facts": list(fact_names(recipe)),
         "fact_scale": fitted.scale.as_dict(),

@@ -38,7 +38,7 @@ def as_called(response: Response, target: Target) -> Response:
 def as_taught(cases: list[Case], labels: Labels, seed: int) -> list[Case]:
     """The training cases of a fold, in their order, with the responses that are learnt.
 
-    Permuted, all responses stay, each with another case's images: counts of classes are kept, those of patients are not.
+    Permuted, all responses stay, dealt to cases at random: counts of classes are kept, those of patients are not.
 
     Args:
         cases: the training cases, those that choose the epoch among them; never test cases.

@@ -37,8 +37,7 @@ _ABOUT_THE_MARK = f"""
 **A shortcut is planted here.** A bright cube of {MARK_EDGE_MM:g} mm at {MARK_CENTRE_MM} mm (atlas, RAS), in the
 cerebellum far from any tumour, is in every image of some visits and in no mask. A visit rated PD carries it with chance
 {{0:g}}, any other visit with the remaining chance; column `marked` of `phantom_truth.csv` names them. A network can be
-right on this cohort without a look at the tumour: use it to test whether explanations and audits notice, for nothing
-else.
+right here without a look at the tumour: use it to test whether explanations and audits notice, and for nothing else.
 """
 
 

@@ -147,7 +147,7 @@ def _judge(answers: Answers, recipe: Recipe, probes: tuple[Probe, ...], settings
     same = [int(RESPONSES[call] is entry.call) for call, entry in zip(calls[0], answers.called, strict=True)]
     found: dict[str, Any] = {
         "note": RESEARCH_USE_ONLY,
-        "watermark": watermark(recipe.folds.protocol),
+        "watermark": watermark(recipe.folds.protocol, recipe.labels),
         "recipe": recipe.name,
         "target": str(recipe.target),
         "classes": list(class_names(recipe.target)),
