@@ -40,7 +40,7 @@ def finished_run(phantom_folder, tmp_path_factory) -> Path:
     stages.run_cohort(phantom_folder, CohortSettings(), run)
     stages.run_crossval("demo", TINY, run, run, None)
     stages.run_evaluate(run)
-    stages.run_explain(run)
+    stages.run_explain(run, None, [])
     stages.run_report(run)
     return run
 

@@ -16,7 +16,7 @@ from PIL import Image
 from ranoscope.config import parse_recipe
 from ranoscope.domain import RESEARCH_USE_ONLY, Sequence, StudyKey, Visit
 from ranoscope.errors import RunError
-from ranoscope.explaining.cases import read_explanations
+from ranoscope.explaining.record import read_explanations
 from ranoscope.imaging.store import AlignedStudy
 from ranoscope.learning.checkpoints import load_run_recipe
 from ranoscope.learning.studies import open_run_store

@@ -177,8 +177,9 @@ def run_demo(out: Path, seed: int) -> None:
     run_phantom(lumiere, PhantomSettings(patients=_DEMO_PATIENTS, voxel_mm=_DEMO_VOXEL_MM, seed=seed))
     run_cohort(lumiere, CohortSettings(), out)
     run_crossval(_DEMO_RECIPE, [], out, out, None)
-    run_explain(out, None, [])
     run_evaluate(out)
+    run_explain(out, None, [])
+    run_audit_shortcuts(out)
     run_report(out)
     say(
         f"[dim]The whole journey took {(time.monotonic() - began) / 60:.1f} minutes. The cohort is synthetic: these "

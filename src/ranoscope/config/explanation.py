@@ -29,8 +29,8 @@ class MethodSettings(Settings):
     ``steps``: points of the path that integrated gradients take. ``samples``: noisy copies for SmoothGrad, ``noise``:
     their standard deviation in standard deviations of the brain's intensities. ``window_mm``, ``stride_mm``: edge of
     the cubes that occlusion covers, and the distance from one to the next. ``batch``: pairs through the network at a
-    time, fewer for large grids. ``bf16``: gradients with 16-bit arithmetic, several times faster on most machines; occlusion
-    and scores are differences of outputs and always have 32 bits.
+    time, fewer for large grids. ``bf16``: gradients with 16-bit arithmetic, several times faster on most machines;
+    occlusion and scores are differences of outputs and always have 32 bits.
     """
 
     steps: Annotated[int, Field(ge=1)] = 8

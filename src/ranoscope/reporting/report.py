@@ -18,6 +18,7 @@ from ranoscope.explaining.record import read_explanations
 from ranoscope.learning.checkpoints import load_run_recipe
 from ranoscope.reporting.board import describe_board, headline_tiles
 from ranoscope.reporting.examples import describe_example
+from ranoscope.reporting.explanations import describe_explanations
 from ranoscope.reporting.shortcuts import describe_shortcuts
 from ranoscope.reporting.summary import summarise
 
@@ -25,7 +26,8 @@ Progress = Callable[[int, int, str], None]
 
 _SECTIONS = (
     ("flow", "From ratings to cases"), ("cohort", "Cohort"), ("scoreboard", "Scoreboard"), ("errors", "Errors"),
-    ("cases", "Example cases"), ("shortcuts", "Shortcuts"), ("methods", "Settings and provenance"),
+    ("explanations", "Explanations"), ("cases", "Example cases"), ("shortcuts", "Shortcuts"),
+    ("methods", "Settings and provenance"),
 )  # fmt: skip
 _CHARTS = (
     ("confusion", "Calls against the expert's responses; each row sums to 100 %."),
@@ -33,9 +35,9 @@ _CHARTS = (
     ("calibration", "How often the call was right where the network was this sure; on the diagonal it is honest."),
 )
 _EXAMPLES_LEAD = (
-    "Per response the surest correct call, or the surest wrong one where none was correct: chosen by rule, not by "
-    "hand. The maps come from the fold that {distance}. They show what the call "
-    "depended on, not what is true."
+    "Per response the case whose maps find the tumour best, the one in the middle and the worst (by the AUC for the "
+    "whole tumour, over all methods): chosen by rule, not by hand. The maps come from the fold that {distance}. They "
+    "show what the call depended on, not what is true."
 )
 
 
@@ -71,6 +73,7 @@ def write_report(run: Path, progress: Progress) -> Path:
             target_note=scorecard["target_note"],
             examples={"lead": _EXAMPLES_LEAD.format(distance=_distance(recipe, "the")), "cases": examples},
             figures={path.stem: inline_svg(path.read_bytes()) for path in (run / runs.FIGURES).glob("*.svg")},
+            explanations=describe_explanations(run),
             shortcuts=describe_shortcuts(run),
             facts=_facts(run, scorecard),
         )
