@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ranoscope.config import Target, parse_recipe
+from ranoscope.config import MethodName, MethodSettings, Target, parse_recipe
 from ranoscope.domain import RESPONSES, Response
-from ranoscope.explaining.cells import cell_steps
-from ranoscope.explaining.explain import _network_name, how_to_read
-from ranoscope.explaining.methods import METHODS
+from ranoscope.explaining.examples import _network_name, how_to_read
+from ranoscope.explaining.methods import Question, compute_maps
 from ranoscope.explaining.subject import CaseNetwork
 from ranoscope.learning.networks import build_network
 
@@ -46,23 +45,11 @@ def test_maps_are_of_the_images_under_these_facts(told):
     images = pair[None].requires_grad_()
     logit = told(images, facts[None])[0, Response.PR.class_index]
     slopes = torch.autograd.grad(logit, images)[0][0].abs()
-    torch.testing.assert_close(METHODS["saliency"].compute(bound, pair, Response.PR), slopes)
-    assert METHODS["gradcam"].compute(bound, pair, Response.PR).shape == (1, 1, 12, 11, 10)
-    assert cell_steps(bound, bound.gradcam_layer, pair) == cell_steps_of(told, facts, pair)
-
-
-def cell_steps_of(network, facts, pair):
-    """Of the network itself, which needs its facts."""
-
-    class Told(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.own = network
-
-        def forward(self, pairs):
-            return self.own(pairs, facts[None])
-
-    return cell_steps(Told(), f"own.{network.gradcam_layer}", pair)
+    brains = torch.ones(2, 12, 11, 10, dtype=torch.bool)
+    question = Question(bound, pair, brains, 5.0, (Response.PR,), MethodSettings())
+    maps = compute_maps(question, (MethodName.SALIENCY, MethodName.GRADCAM))
+    torch.testing.assert_close(maps[MethodName.SALIENCY, Response.PR], slopes)
+    assert maps[MethodName.GRADCAM, Response.PR].shape == (1, 1, 12, 11, 10)
 
 
 def test_the_rest_shares_a_logit():
@@ -88,4 +75,27 @@ def test_the_rest_shares_a_logit():
 def test_readers_are_told_what_the_network_saw(network, name, sentence):
     recipe = recipe_of(network)
     assert _network_name(recipe) == name
-    assert sentence in " ".join(how_to_read(recipe, (8.0, 8.0, 8.0)))
+    said = " ".join(how_to_read(recipe, (MethodName.SALIENCY, MethodName.GRADCAM), {"gradcam": (8.0, 8.0, 9.0)}))
+    assert sentence in said
+    assert "in cells of 8 × 8 × 9 mm" in said
+    assert "both signs" not in said
+    assert "Grad-CAM" not in " ".join(how_to_read(recipe, (MethodName.OCCLUSION,), {}))
+
+
+def test_the_rest_has_one_probability():
+    torch.manual_seed(0)
+    network = build_network(recipe_of(NETWORKS["change-aware"], target="pd-versus-rest")).eval()
+    bound, pair = CaseNetwork(network, torch.empty(0), Target.PD_VERSUS_REST), torch.randn(3, 2, 2, 12, 11, 10)
+    with torch.no_grad():
+        own, found = network(pair).softmax(dim=1), bound.probabilities(bound(pair))
+    for response in RESPONSES:
+        expected = own[:, 0 if response is Response.PD else 1]
+        torch.testing.assert_close(found[:, response.class_index], expected)
+
+
+def test_four_classes_have_a_softmax():
+    torch.manual_seed(0)
+    network = build_network(recipe_of(NETWORKS["change-aware"])).eval()
+    bound, pair = CaseNetwork(network, torch.empty(0), Target.FOUR_CLASSES), torch.randn(2, 2, 2, 12, 11, 10)
+    with torch.no_grad():
+        torch.testing.assert_close(bound.probabilities(bound(pair)), network(pair).softmax(dim=1))

@@ -26,7 +26,6 @@ class CaseNetwork(PairNetwork):
         self.places = torch.tensor([class_of(response, target) for response in RESPONSES], device=facts.device)
         self.first_layer = f"network.{network.first_layer}"
         self.saliency_layers = {name: f"network.{layer}" for name, layer in network.saliency_layers.items()}
-        self.gradcam_layer = f"network.{network.gradcam_layer}"
 
     def forward(self, pair: Tensor, facts: Tensor | None = None) -> Tensor:
         """Logits (batch, 4) in the order PD, SD, PR, CR; the case's own facts stand for ``facts``."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
+from ranoscope.config import MethodName, MethodSettings, Target
 from ranoscope.domain import Response
 from ranoscope.explaining.cells import watch_cells
-from ranoscope.explaining.methods import gradcam, saliency
+from ranoscope.explaining.methods import METHODS, Question, compute_maps, methods_for, volume_drops
+from ranoscope.explaining.scores.sanity import cascade
+from ranoscope.explaining.subject import CaseNetwork
 from ranoscope.learning.networks import NETWORKS, build_network
 
 ALL = pytest.mark.parametrize("name", NETWORKS)
@@ -55,7 +60,6 @@ def test_what_changes_in_a_corner_changes_the_maps_there(make_network, name):
     for pair, (i, j, k) in zip(pairs[1:], spots, strict=True):
         pair[1, :, i - 4 : i + 5, j - 4 : j + 5, k - 4 : k + 5] += 8
     maps, places = maps_of(network, pairs)
-    assert network.gradcam_layer in network.saliency_layers.values()
     assert "finer" not in maps or maps["finer"][0, 0].numel() > maps["coarse"][0, 0].numel()
     placed = 0
     for kind, found in maps.items():
@@ -94,13 +98,51 @@ def test_cells_are_where_kernels_and_strides_put_them(make_recipe, name, shape):
     assert places.of(maps["coarse"].shape[2:]) == BY_HAND[name]
 
 
+CLASSES = (Response.PD, Response.CR)
+
+
+def ask(network, pair, facts=None, **settings) -> Question:
+    """For two classes of a pair whose brain leaves a border of a voxel."""
+    subject = CaseNetwork(network, torch.empty(0) if facts is None else facts, Target.FOUR_CLASSES).eval()
+    brains = torch.zeros(2, *pair.shape[2:], dtype=torch.bool)
+    brains[:, 1:-1, 1:-1, 1:-1] = True
+    settings = {"steps": 2, "samples": 2, "window_mm": 40, "stride_mm": 40, "batch": 3, **settings}
+    return Question(subject, pair * brains[:, None], brains, 5.0, CLASSES, MethodSettings(**settings))
+
+
 @ALL
-def test_every_network_can_be_explained(make_network, make_batch, name):
-    network, pair = make_network(name), make_batch(name, 1)[0][0]
-    slopes, coarse = (method(network, pair, Response.PD) for method in (saliency, gradcam))
-    assert slopes.shape == pair.shape
-    assert coarse.shape == (1, 1, *pair.shape[2:])
-    assert slopes.isfinite().all()
-    assert coarse.isfinite().all()
-    assert (coarse >= 0).all()
-    assert (slopes.amax(dim=(2, 3, 4)) > 0).all(), "every volume matters"
+@pytest.mark.parametrize("facts", [False, True])
+def test_every_network_can_be_explained_by_every_method(make_network, make_batch, name, facts):
+    network, (pairs, told) = make_network(name, facts), make_batch(name, 1, facts)
+    question = ask(network, pairs[0], None if told is None else told[0])
+    before = [parameter.clone() for parameter in network.parameters()]
+    methods = methods_for(question.network, tuple(MethodName))
+    assert set(MethodName) - set(methods) <= {MethodName.GRADCAM_FINER}
+    for (method, response), values in compute_maps(question, methods).items():
+        assert response in CLASSES
+        assert values.shape[2:] == pairs.shape[3:]
+        assert len(values) == (1 if METHODS[method].layer else 2)
+        assert values.isfinite().all()
+        assert METHODS[method].signed or (values >= 0).all()
+        assert not values.requires_grad
+        if method is MethodName.SALIENCY:
+            inside = values[:, :, 1:-1, 1:-1, 1:-1]
+            assert (inside.amax(dim=(2, 3, 4)) > 0).all(), "every volume matters"
+    assert all(drops.shape == (3, 3) and drops.isfinite().all() for drops in volume_drops(question).values())
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before, strict=True))
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+@ALL
+def test_a_network_can_be_forgotten_from_the_output_down(make_network, make_batch, name):
+    """Every step changes the output; the last leaves nothing as it was, and the network itself stays."""
+    network, pairs = make_network(name), make_batch(name, 1)[0]
+    with torch.no_grad():
+        before = network(pairs)
+        seen = [before]
+        for _, changed in cascade(network, 0, 3):
+            seen.append(changed(pairs))
+        assert torch.equal(network(pairs), before)
+    assert len(seen) == 4
+    assert all(not torch.allclose(one, other) for one, other in pairwise(seen))

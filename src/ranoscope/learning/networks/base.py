@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -36,21 +36,19 @@ class Trunk(nn.Module):
 
     ``first_layer``: name of the convolution, an ``nn.Conv3d``, that takes the channels; ``beside_first``: of others
     that take them, too. ``saliency_layers``: names of sub-modules whose output (batch, feature, i', j', k') is a map:
-    ``coarse`` the last, ``finer``, where there is one, of higher resolution. ``gradcam``: which of the two Grad-CAM
-    reads by default.
+    ``coarse`` the last, ``finer``, where there is one, of higher resolution.
     """
 
     width: int
     first_layer: str
     beside_first: tuple[str, ...] = ()
     saliency_layers: dict[str, str]
-    gradcam: Literal["coarse", "finer"] = "coarse"
 
 
 class PairNetwork(nn.Module):
     """A pair of studies, and facts where the recipe gives any, to logits.
 
-    ``saliency_layers``, ``gradcam_layer``: sub-modules whose output (batch, feature, i', j', k'), one map per pair,
+    ``saliency_layers``: sub-modules whose output (batch, feature, i', j', k'), one map per pair,
     Grad-CAM can read, as in ``Trunk``. ``trunk_prefix``: what the names of pretrainable parameters begin with.
     ``first_layer``, ``beside_first``: the convolutions that take the image channels, as in ``Trunk``.
     """
@@ -59,7 +57,6 @@ class PairNetwork(nn.Module):
     first_layer: str
     beside_first: tuple[str, ...] = ()
     saliency_layers: dict[str, str]
-    gradcam_layer: str
 
     def forward(self, pair: Tensor, facts: Tensor | None = None) -> Tensor:
         """Logits (batch, class), PD first.

@@ -99,8 +99,6 @@ class ChangeAwareNetwork(PairNetwork):
         self.first_layer = TRUNK_PREFIX + trunk.first_layer
         self.beside_first = tuple(TRUNK_PREFIX + layer for layer in trunk.beside_first)
         self.saliency_layers = {"coarse": "evidence.1", "finer": "evidence.0"}
-        # Small lesions are told apart at the finer scale, which every trained fold uses; the coarse one may lie idle.
-        self.gradcam_layer = self.saliency_layers["finer"]
 
     def forward(self, pair: Tensor, facts: Tensor | None = None) -> Tensor:
         """Logits (batch, class)."""

@@ -29,8 +29,6 @@ class MedNeXtTrunk(Trunk):
         self.width = cast(nn.Conv3d, whole.bottleneck[-1].conv3).out_channels
         self.first_layer = "stem"
         self.saliency_layers = {"coarse": "bottleneck", "finer": "enc_stages.3"}
-        # At 4 mm the last map is 3 x 3 x 3 cells.
-        self.gradcam = "finer"
 
     def forward(self, images: Tensor) -> Tensor:
         """Embedding (batch, width)."""

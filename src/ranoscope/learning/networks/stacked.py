@@ -34,7 +34,6 @@ class StackedNetwork(PairNetwork):
         self.first_layer = TRUNK_PREFIX + trunk.first_layer
         self.beside_first = tuple(TRUNK_PREFIX + layer for layer in trunk.beside_first)
         self.saliency_layers = {kind: TRUNK_PREFIX + layer for kind, layer in trunk.saliency_layers.items()}
-        self.gradcam_layer = self.saliency_layers[trunk.gradcam]
 
     def forward(self, pair: Tensor, facts: Tensor | None = None) -> Tensor:
         """Logits (batch, class)."""

@@ -38,8 +38,6 @@ class SwinTrunk(Trunk):
         self.width = settings.features * 2 ** len(_HEADS)
         self.first_layer = "patches"
         self.saliency_layers = {"coarse": "stages.3", "finer": "stages.1"}
-        # At 4 mm the last map is 2 x 2 x 2 cells.
-        self.gradcam = "finer"
 
     def forward(self, images: Tensor) -> Tensor:
         """Embedding (batch, width): the last cells, normalised over their features as in Swin UNETR, averaged."""
