@@ -6,6 +6,8 @@ visit: the visit's brain mask in atlas space is laid over its brain mask in scan
 
 from __future__ import annotations
 
+import math
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,16 @@ from ranoscope.imaging.nifti import decode, read_header
 Affine = NDArray[np.float64]
 # Two masks of one brain that agree less than this were not laid over one another.
 _LEAST_DICE = 0.5
+# How many parameters, and fixed ones, the transforms have that can be rigid (ITK's documentation of each class).
+_PARAMETERS = {
+    "Euler3DTransform": (6, (3, 4)),
+    "VersorRigid3DTransform": (6, (3,)),
+    "QuaternionRigidTransform": (7, (3,)),
+    "AffineTransform": (12, (3,)),
+    "MatrixOffsetTransformBase": (12, (3,)),
+    "TranslationTransform": (3, (0,)),
+}
+_HEAD = "#Insight Transform File V1.0"
 # ITK's world is LPS, NIfTI's RAS.
 _TURN = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -93,9 +105,10 @@ def read_rigid(payload: bytes, where: str) -> Affine:
     """ITK's text file of a transform as a 4 x 4 matrix between RAS worlds, mm.
 
     Raises:
-        ImageError: not a transform, or not a rigid one.
+        ImageError: not a transform, a damaged one, or not a rigid one.
     """
     do = "restore it from the download"
+    _require_whole(payload.decode("ascii", "replace"), where, do)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "transform.tfm"
         path.write_bytes(payload)
@@ -103,8 +116,6 @@ def read_rigid(payload: bytes, where: str) -> Affine:
             transform = sitk.ReadTransform(str(path))
         except RuntimeError as error:
             raise ImageError(problem("ITK's text file of a transform", "something else", where, do)) from error
-    if transform.GetDimension() != 3 or not transform.IsLinear():
-        raise ImageError(problem("a rigid transform in 3-D", transform.GetName(), where, do))
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     matrix = np.eye(4)
     matrix[:3, 3] = origin
@@ -114,6 +125,32 @@ def read_rigid(payload: bytes, where: str) -> Affine:
     if not np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-3):
         raise ImageError(problem("a rigid transform", "one that scales or shears", where, do))
     return np.asarray(_TURN @ matrix @ _TURN)
+
+
+def _require_whole(text: str, where: str, do: str) -> None:
+    """One transform with all its numbers; ITK itself takes one without for the identity, or reads past their end."""
+    fields = dict(re.findall(r"^(Transform|Parameters|FixedParameters):(.*)$", text, re.MULTILINE))
+    name = fields.get("Transform", "").strip()
+    if not text.startswith(_HEAD) or not name or text.count("Transform:") != 1:
+        raise ImageError(problem("ITK's text file of one transform", "something else", where, do))
+    kind = name.split("_")[0]
+    if kind not in _PARAMETERS or not name.endswith("_3_3"):
+        raise ImageError(problem(f"a rigid transform in 3-D, one of {', '.join(_PARAMETERS)}", name, where, do))
+    free, fixed = _PARAMETERS[kind]
+    for field, counts in (("Parameters", (free,)), ("FixedParameters", fixed)):
+        values = _numbers(fields.get(field, ""))
+        if values is None or len(values) not in counts:
+            got = "fewer, more or others"
+            raise ImageError(problem(f"{counts[0]} finite numbers as {field} of {kind}", got, where, do))
+
+
+def _numbers(text: str) -> list[float] | None:
+    """Finite numbers between blanks; None where something else stands."""
+    try:
+        values = [float(part) for part in text.split()]
+    except ValueError:
+        return None
+    return values if all(map(math.isfinite, values)) else None
 
 
 def _resample(
