@@ -93,15 +93,21 @@ def _row(
 
 
 def _beside(arm: dict[str, Any] | None, headline: str) -> dict[str, Any]:
-    """An arm's headline minus the reference arm's."""
+    """An arm's headline minus the reference arm's; ``apart``: the interval leaves out zero."""
     if arm is None or arm["minus_reference"] is None:
-        return {"value": "reference" if arm is not None and arm["is_reference"] else "", "clear": False, "reason": None}
+        words = "reference" if arm is not None and arm["is_reference"] else ""
+        return {"value": words, "interval": "", "apart": False, "reason": None}
     change = arm["minus_reference"]
     if "reason" in change:
-        return {"value": "–", "clear": False, "reason": change["reason"]}
+        return {"value": "–", "interval": "", "apart": False, "reason": change["reason"]}
     found = change[headline]
-    clear = found["low"] is not None and (found["low"] > 0 or found["high"] < 0)
-    return {"value": points(found), "clear": clear, "reason": found["reason"]}
+    apart = found["low"] is not None and (found["low"] > 0 or found["high"] < 0)
+    return {
+        "value": points({**found, "low": None}),
+        "interval": _between(found),
+        "apart": apart,
+        "reason": found["reason"],
+    }
 
 
 def _median(name: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -112,22 +118,28 @@ def _cell(name: str, found: dict[str, Any]) -> dict[str, Any]:
     interval = ""
     if found["low"] is not None:
         low, high = (_number(name, found[key]) for key in ("low", "high"))
-        interval = f"{low}–{high}"
+        interval = f"{low} to {high}" if found["low"] < 0 else f"{low}–{high}"
     return {"value": _number(name, found["estimate"]), "interval": interval, "reason": found["reason"]}
 
 
 def _number(name: str, value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{100 * value:.1f}" if name in _PERCENT else f"{value:.3f}"
+    return (f"{100 * value:.1f}" if name in _PERCENT else f"{value:.3f}").replace("-", "−")
 
 
 def points(found: dict[str, Any]) -> str:
     """A difference of shares in percentage points with its interval."""
     if found["estimate"] is None:
         return "–"
-    between = "" if found["low"] is None else f" ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
-    return f"{100 * found['estimate']:+.1f}{between}".replace("-", "−")
+    between = f" ({_between(found)})" if found["low"] is not None else ""
+    return f"{100 * found['estimate']:+.1f}".replace("-", "−") + between
+
+
+def _between(found: dict[str, Any]) -> str:
+    if found["low"] is None:
+        return ""
+    return f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}".replace("-", "−")
 
 
 def _missing(arm: dict[str, Any]) -> dict[str, Any]:
