@@ -20,7 +20,7 @@ def test_green_is_an_interval_that_leaves_out_zero_and_nothing_else(finished, lo
     change = {"estimate": 0.05, "low": low, "high": high, "reason": None}
     for arm in content["arms"]:
         if arm["minus_reference"] is not None and "reason" not in arm["minus_reference"]:
-            arm["minus_reference"] = {name: change for name in arm["minus_reference"]}
+            arm["minus_reference"] = dict.fromkeys(arm["minus_reference"], change)
     page = render_page(content, {})
     beside = re.findall(r'<td class="number( apart)?">\+5\.0<br><span class="interval">([^<]*)</span>', page)
     assert beside

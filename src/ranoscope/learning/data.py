@@ -22,6 +22,8 @@ from ranoscope.learning.targets import class_of
 from ranoscope.learning.transforms import apply, decide
 
 Sample = tuple[Tensor, Tensor, int]
+# The class of a sample that is there for the sake of equal shares alone, and is not to be judged.
+PADDING = -1
 
 
 def study_source(archive: ImagingArchive, key: StudyKey) -> StudySource:
@@ -114,15 +116,38 @@ class CaseDataset(SampleDataset):
         return apply(studies, recipe.sequences, change), facts, self.classes[index]
 
 
+class EqualShares(Dataset[Sample]):
+    """A data set that divides into equal shares: some of its samples again at its end, their class ``PADDING``.
+
+    Processes that train together take equally many steps. Lightning repeats samples to that end, which would count
+    twice in a score; here what is repeated can be told from the rest.
+    """
+
+    def __init__(self, dataset: SampleDataset, processes: int) -> None:
+        self.dataset = dataset
+        self.size = -(-len(dataset) // processes) * processes
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Sample:
+        whole = len(self.dataset)
+        if index < whole:
+            return self.dataset[index]
+        pair, facts, _ = self.dataset[index % whole]
+        return pair, facts, PADDING
+
+
 def loader(dataset: SampleDataset, recipe: Recipe, processes: int = 1) -> DataLoader[Sample]:
     """Batches in random order for a data set with a seed, in the data set's order otherwise.
 
-    In training an incomplete last batch of one sample is dropped: batch norm cannot learn from it.
+    In training an incomplete last batch of one sample is dropped: batch norm cannot learn from it. Without a seed, and
+    dealt to several processes, the data set is filled up as ``EqualShares`` says.
 
     Args:
         dataset: of training, inner or test samples.
         recipe: batch size, sampling and loader processes.
-        processes: how many share an epoch's samples in a multi-GPU training.
+        processes: how many share the samples in a multi-GPU training.
     """
     training = recipe.training
     sampler, lonely = None, False
@@ -131,7 +156,7 @@ def loader(dataset: SampleDataset, recipe: Recipe, processes: int = 1) -> DataLo
         share = -(-len(dataset) // processes)
         lonely = share > training.batch_size and share % training.batch_size == 1
     return DataLoader(
-        dataset,
+        dataset if dataset.seed is not None else EqualShares(dataset, processes),
         batch_size=training.batch_size,
         sampler=sampler,
         drop_last=lonely,

@@ -92,7 +92,7 @@ def fit_fold(recipe: Recipe, material: Material, sides: Sides, folder: Path, see
 
     def loaders(processes: int) -> tuple[Batches, Batches]:
         inner = CaseDataset(material, sides.inner, recipe, scale)
-        return loader(dataset, recipe, processes), loader(inner, recipe)
+        return loader(dataset, recipe, processes), loader(inner, recipe, processes)
 
     network, history = train(module, recipe, diary, plateau, loaders), diary.history
     return FittedFold(network, best_epoch(history), history, scale, plateau.course.drops, remarks, initial)

@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassRecall
 
 from ranoscope.config import TrainingSettings
 from ranoscope.learning.checkpoints import load_weights
+from ranoscope.learning.data import PADDING
 from ranoscope.learning.losses import batch_loss, case_losses
 from ranoscope.learning.networks import PairNetwork
 
@@ -42,7 +43,7 @@ class ResponseModule(L.LightningModule):
         self.register_buffer("weights", weights, persistent=False)
         # A NaN counts as infinite: left out, as is the default, it would go unseen; "disable" ignores the weights.
         self.inner_loss = MeanMetric(nan_strategy=math.inf)
-        self.inner_recall = MulticlassRecall(num_classes=len(weights), average="macro")
+        self.inner_recall = MulticlassRecall(num_classes=len(weights), average="macro", ignore_index=PADDING)
 
     @property
     def judged(self) -> PairNetwork:
@@ -75,12 +76,13 @@ class ResponseModule(L.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Loss and recall of the inner validation set, the loss as if it were one batch."""
+        """Loss and recall of the inner validation set, the loss as if it were one batch; padding has no weight."""
         pairs, facts, targets = batch
         logits = answer(self.judged, pairs, facts).float()
-        losses = case_losses(logits, targets, self.settings)
+        judged, classes = targets != PADDING, targets.clamp_min(0)
+        losses = case_losses(logits, classes, self.settings)
         weighted = self.settings.imbalance != "none"
-        self.inner_loss.update(losses, self.weights[targets] if weighted else torch.ones_like(losses))
+        self.inner_loss.update(losses, judged * (self.weights[classes] if weighted else torch.ones_like(losses)))
         self.inner_recall.update(logits, targets)
         self.log("inner_loss", self.inner_loss, on_epoch=True, on_step=False)
         self.log("inner_balanced_accuracy", self.inner_recall, on_epoch=True, on_step=False)

@@ -87,7 +87,7 @@ def fit_trunk(recipe: Recipe, task: Task, folder: Path, seed: int, told: Told) -
     diary = Diary(task.training.epoch, seed, folder)
 
     def loaders(processes: int) -> tuple[Batches, Batches]:
-        return loader(task.training, recipe, processes), loader(task.inner, recipe)
+        return loader(task.training, recipe, processes), loader(task.inner, recipe, processes)
 
     train(module, recipe, diary, Plateau(diary, recipe.training, told), loaders)
     return FittedTrunk(network, diary.history)
