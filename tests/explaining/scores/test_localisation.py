@@ -79,6 +79,17 @@ def test_the_highest_voxel_may_miss_by_the_tolerance():
         assert (found.pointing, found.chance["pointing"], found.chance["mass"]) == (hit, near, 0.4)
 
 
+@given(hnp.arrays(np.bool_, (5, 4, 3)), st.sampled_from([0.5, 1, 1.5, 2, 9]))
+def test_near_is_within_the_tolerance_of_some_voxel_of_the_mask(mask, tolerance):
+    assume(0 < mask.sum() < mask.size)
+    places = np.argwhere(np.ones_like(mask))
+    distances = np.linalg.norm(places[:, None] - np.argwhere(mask)[None], axis=-1).min(axis=1)
+    relevance = np.random.default_rng(0).random(mask.shape)
+    found = localise(relevance, mask, np.ones_like(mask), tolerance)
+    assert found.near == pytest.approx((distances <= tolerance).mean())
+    assert found.pointing == (distances <= tolerance)[relevance.argmax()]
+
+
 @given(relevances, masks)
 def test_rank_and_pointing_are_means_over_all_orders_of_equals(relevance, mask):
     """The brute force: every order that sorts the voxels, on the first six of them."""

@@ -7,6 +7,7 @@ relevance the expected value over all their orders is given, so that no score de
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def localise(
         return _nothing(reason, size / total if total else np.nan)
     values = np.clip(np.asarray(relevance[brain], dtype=np.float64), 0, None)
     target = inside[brain]
-    near = (ndimage.distance_transform_edt(~inside) <= tolerance)[brain] if tolerance else target
+    near = _near(inside, tolerance)[brain] if tolerance else target
     if not values.any():
         return _nothing(ZERO_MAP, size / total)
     highest = values == values.max()
@@ -88,6 +89,16 @@ def _undefined(size: int, total: int) -> str | None:
 
 def _nothing(reason: str, fraction: float) -> Localisation:
     return Localisation(np.nan, np.nan, np.nan, np.nan, fraction, fraction, reason)
+
+
+def _near(inside: BoolVolume, tolerance: float) -> BoolVolume:
+    """Voxels no farther from the mask than the tolerance, looked for only around it."""
+    (box,) = ndimage.find_objects(inside.astype(np.uint8))
+    reach = ceil(tolerance)
+    around = tuple(slice(max(0, side.start - reach), side.stop + reach) for side in box)
+    near = np.zeros_like(inside)
+    near[around] = ndimage.distance_transform_edt(~inside[around]) <= tolerance
+    return near
 
 
 def _rank_accuracy(values: NDArray[np.float64], target: BoolVolume) -> float:
