@@ -24,7 +24,8 @@ from ranoscope.config import CohortSettings, EvaluationSettings, Recipe
 from ranoscope.domain import Sequence, StudyKey, Visit
 from ranoscope.errors import ImageError, RunError
 from ranoscope.evaluation.scorecard import evaluate_run
-from ranoscope.explaining.explain import _shown_sequence
+from ranoscope.explaining.examples import _shown_sequence
+from ranoscope.explaining.opened import Images
 from ranoscope.imaging.store import StudyStore
 from ranoscope.learning.crossval import cross_validate, prepare_experiment
 from ranoscope.learning.data import CaseDataset, Material, case_tensor
@@ -179,10 +180,10 @@ def test_flags_always_follow_the_images(material, gap, tiny, seed, epoch, chance
 def test_pictures_show_what_both_studies_have_and_black_for_what_one_lacks(material, tiny):
     recipe = policy(tiny, "zero-fill")
     prior, current = material.store[StudyKey(GAP.patient, Visit(20))], material.store[GAP]
-    assert _shown_sequence(recipe, prior, current) is Sequence.CT1
+    assert _shown_sequence(recipe, Images(prior, current)) is Sequence.CT1
     flair_first = recipe.model_copy(update={"sequences": (Sequence.T2, Sequence.FLAIR)})
-    assert _shown_sequence(flair_first, prior, current) is Sequence.T2
-    assert _shown_sequence(flair_first, prior, prior) is Sequence.FLAIR
+    assert _shown_sequence(flair_first, Images(prior, current)) is Sequence.T2
+    assert _shown_sequence(flair_first, Images(prior, prior)) is Sequence.FLAIR
     images = viewer_payload(prior, current, recipe.sequences, {})["studies"]
     pictures = {
         (study, sequence): np.asarray(Image.open(io.BytesIO(base64.b64decode(image["png"].split(",")[1]))))

@@ -35,7 +35,7 @@ from ranoscope.explaining.trained import TrainedFold, load_trained
 from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_run_recipe
 from ranoscope.learning.studies import open_run_store
 
-_FORMAT = 2
+_FORMAT = 3
 _SCORED, _RANDOMISED = "scored", "randomised"
 Progress = Callable[[int, int, str], None]
 Rows = list[dict[str, Any]]
