@@ -60,7 +60,8 @@ def both(original, tiny, tmp_path_factory) -> Path:
     home = make_home(original, tmp_path_factory.mktemp("both"), recipe)
     run = home / "run"
     evaluate_run(run, BOOTSTRAP)
-    explain_run(run, ExplanationSettings(), silent)
+    few = {"cases_per_class": 1, "methods": ["saliency", "gradcam"], "perturbation": {"steps": 2}, "randomisation": 1}
+    explain_run(run, ExplanationSettings.model_validate(few), silent)
     write_report(run, silent)
     return home
 
