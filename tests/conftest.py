@@ -13,7 +13,10 @@ from ranoscope.config import CohortSettings, PhantomSettings
 from ranoscope.phantom.cohort import make_phantom
 
 PHANTOM = PhantomSettings(patients=10, voxel_mm=6.0, seed=2)
-TINY = ["grid.voxel_mm=6", "training.epochs=2", "folds.count=2", "training.accelerator=cpu", "evaluation.bootstrap=200"]
+TINY = [
+    "grid.voxel_mm=6", "training.epochs=2", "folds.count=2", "training.accelerator=cpu", "evaluation.bootstrap=200",
+    "explanation.cases_per_class=1", "explanation.randomisation=1", "explanation.perturbation.steps=2",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

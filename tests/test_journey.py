@@ -14,8 +14,11 @@ import pytest
 
 from ranoscope import runs
 
-SMALL = [part for setting in ("grid.voxel_mm=6", "training.epochs=2", "folds.count=2", "training.accelerator=cpu",
-                              "evaluation.bootstrap=200") for part in ("--set", setting)]  # fmt: skip
+SETTINGS = (
+    "grid.voxel_mm=6", "training.epochs=2", "folds.count=2", "training.accelerator=cpu", "evaluation.bootstrap=200",
+    "explanation.cases_per_class=1", "explanation.randomisation=1", "explanation.perturbation.steps=2",
+)  # fmt: skip
+SMALL = [part for setting in SETTINGS for part in ("--set", setting)]
 
 
 def test_the_whole_journey(ranoscope, phantom_folder, tmp_path):
