@@ -66,9 +66,11 @@ def describe_explanations(run: Path) -> dict[str, Any]:
     }
 
 
-def _cell(found: dict[str, Any] | None) -> dict[str, str]:
+def _cell(found: dict[str, Any] | None) -> dict[str, Any]:
     value, interval, bounds = cell(found)
-    return {"value": value, "interval": interval, "bounds": bounds}
+    # A ceiling of 1 is no ceiling: it goes without saying.
+    told = [text for text in bounds.split(", ") if text and text != "ceiling 1.00"]
+    return {"value": value, "interval": interval, "bounds": told}
 
 
 def _undefined(content: dict[str, Any]) -> list[str]:
