@@ -225,7 +225,7 @@ def test_the_network_is_the_one_that_never_saw_the_patient(explained_run):
         entry = next(e for e in read_called(run) if e.case.patient == case.patient)
         written = nib.load(case.folder / case.map_file("saliency", "prior", case.call).file).get_fdata()
         own, other = (gradient(load_fold(run, 3, f), store, entry, recipe) for f in (case.fold, 1 - case.fold))
-        np.testing.assert_allclose(written, own, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(written, own * store[entry.case.prior_study].brain, rtol=1e-4, atol=1e-7)
         assert not np.allclose(written, other, rtol=1e-2)
 
 

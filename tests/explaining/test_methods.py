@@ -125,12 +125,31 @@ def test_integrated_gradients_add_up_to_the_difference_from_the_fill():
         assert float(values.sum()) == pytest.approx(float(expected[response.class_index]), rel=1e-4)
 
 
+def test_smoothgrad_is_captums_noise_tunnel_over_the_same_noise(monkeypatch):
+    """Captum draws for all voxels at once with ``torch.normal``; it is handed what ours drew."""
+    seen, brains = [], a_brain()
+
+    class Watched(Curved):
+        def forward(self, pair, facts=None):
+            seen.append(pair.detach())
+            return super().forward(pair)
+
+    network, pair = Curved(), random_pair() * brains[:, None]
+    found = maps_of("smoothgrad", ask(Watched(), pair, brains, classes=(Response.PR,), samples=5, batch=2))[Response.PR]
+    noise = torch.cat(seen) - pair
+    monkeypatch.setattr(torch, "normal", lambda *_: noise)
+    expected = captum.NoiseTunnel(captum.Saliency(network)).attribute(
+        pair[None], nt_type="smoothgrad", nt_samples=5, stdevs=1.0, target=Response.PR.class_index
+    )
+    torch.testing.assert_close(found, expected[0] * brains[:, None])
+
+
 def test_smoothgrad_is_the_mean_over_noise_inside_the_brain():
     """Of a linear network it is Saliency; of another it moves with the seed, and voxels outside stay without noise."""
     linear, brains = Linear(), a_brain()
     pair = random_pair() * brains[:, None]
     found = maps_of("smoothgrad", ask(linear, pair, brains, samples=3))[Response.PD]
-    torch.testing.assert_close(found, linear.weights[0].detach().abs())
+    torch.testing.assert_close(found, linear.weights[0].detach().abs() * brains[:, None])
 
     seen = []
 
@@ -165,6 +184,16 @@ def test_occlusion_of_a_linear_network_by_hand():
         expected = cells.repeat_interleave(2, 1).repeat_interleave(2, 2).repeat_interleave(2, 3)
         assert values.shape == (2, 1, *SHAPE)
         torch.testing.assert_close(values[:, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_occlusion_is_captums_where_windows_overlap():
+    network, pair = Curved(), random_pair()
+    question = ask(network, pair, window_mm=4, stride_mm=2)
+    for response, values in maps_of("occlusion", question).items():
+        expected = captum.Occlusion(network).attribute(
+            pair[None], (1, 3, 2, 2, 2), (1, 3, 1, 1, 1), question.fill[None], target=response.class_index
+        )
+        torch.testing.assert_close(values.expand(2, 3, *SHAPE), expected[0], rtol=1e-4, atol=1e-4)
 
 
 def test_occlusion_covers_every_voxel_of_the_brain_and_skips_what_holds_none():
@@ -237,6 +266,19 @@ def test_gradcam_is_the_weighted_activation_cut_at_zero_in_the_right_place(respo
     assert answer.shape == (1, 1, *SHAPE)
     assert expected.max() > 0
     np.testing.assert_allclose(answer[0, 0].numpy(), expected, atol=1e-6)
+
+
+def test_gradcam_is_captums_but_for_where_cells_are_put():
+    network = Pooled([[1.0, -2.0], [-3.0, 0.5], [0.0, 4.0], [2.0, 1.0]])
+    question = ask(network, random_pair())
+    found = maps_of("gradcam", question)
+    with watch_cells(network, torch.Size(SHAPE)) as places:
+        for response in RESPONSES:
+            coarse = captum.LayerGradCam(network, network.cells).attribute(
+                question.pair[None], target=response.class_index, relu_attributions=True
+            )[0, 0]
+            expected = places.bring(coarse.detach(), torch.Size(SHAPE))
+            torch.testing.assert_close(found[response][0, 0], expected)
 
 
 @pytest.mark.parametrize("value", [3.0, -3.0, 0.0])

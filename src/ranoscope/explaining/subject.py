@@ -25,13 +25,25 @@ class CaseNetwork(PairNetwork):
         self.facts = facts
         self.places = torch.tensor([class_of(response, target) for response in RESPONSES], device=facts.device)
         self.first_layer = f"network.{network.first_layer}"
+        self.beside_first = tuple(f"network.{layer}" for layer in network.beside_first)
+        self.sees_apart = network.sees_apart
         self.saliency_layers = {name: f"network.{layer}" for name, layer in network.saliency_layers.items()}
 
     def forward(self, pair: Tensor, facts: Tensor | None = None) -> Tensor:
         """Logits (batch, 4) in the order PD, SD, PR, CR; the case's own facts stand for ``facts``."""
-        own = self.facts.expand(len(pair), -1) if self.facts.numel() else None
-        logits: Tensor = self.network(pair, own)
+        logits: Tensor = self.network(pair, self._own(len(pair)))
         return logits[:, self.places]
+
+    def see(self, studies: Tensor) -> list[Tensor]:
+        """As the network itself."""
+        return self.network.see(studies)
+
+    def judge(self, prior: list[Tensor], current: list[Tensor], facts: Tensor | None = None) -> Tensor:
+        """Logits as ``forward`` gives."""
+        return self.network.judge(prior, current, self._own(len(prior[0])))[:, self.places]
+
+    def _own(self, count: int) -> Tensor | None:
+        return self.facts.expand(count, -1) if self.facts.numel() else None
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Of each response, (n, 4), from the logits (n, 4) that ``forward`` gives.

@@ -21,7 +21,10 @@ from ranoscope.explaining.methods.question import Question
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass leaves: gradients by class, and by layer the activations with their gradients by class."""
+    """What one pass leaves: gradients by class, and by layer the activations with their gradients by class.
+
+    ``inputs``: (n, study, sequence, i, j, k) in the question's box, 0 outside the brain.
+    """
 
     inputs: dict[Response, Tensor]
     activations: dict[str, Tensor]
@@ -30,20 +33,21 @@ class Pass:
 
 
 def run_pass(question: Question, pairs: Tensor, layers: tuple[str, ...] = ()) -> Pass:
-    """Gradients of every class's logit with respect to each pair, and to the layers' outputs.
+    """Gradients of every class's logit with respect to each pair and to the layers' outputs.
 
     Args:
         question: network, classes and precision.
-        pairs: (n, study, sequence, i, j, k); in evaluation mode no pair sees another.
+        pairs: (n, study, sequence, i, j, k) in the question's box; in evaluation mode no pair sees another.
         layers: names of sub-modules of the network.
     """
     pairs = pairs.detach().requires_grad_()
     with (
-        watch_cells(question.network, pairs.shape[3:]) as places,
+        watch_cells(question.network, question.pair.shape[2:]) as places,
         _outputs(question, layers) as kept,
-        question.precision(),
+        question.passes(gradients=True),
     ):
-        logits = question.network(pairs).float()
+        logits = question.network(question.put(pairs)).float()
+    inside = question.cut(question.brains)[:, None]
     inputs: dict[Response, Tensor] = {}
     of_layers: dict[tuple[str, Response], Tensor] = {}
     for place, response in enumerate(question.classes):
@@ -51,20 +55,20 @@ def run_pass(question: Question, pairs: Tensor, layers: tuple[str, ...] = ()) ->
         wanted = [pairs, *(kept[layer] for layer in layers)]
         more = place + 1 < len(question.classes)
         first, *others = torch.autograd.grad(total, wanted, retain_graph=more)
-        inputs[response] = first.detach().float()
+        inputs[response] = first.detach().float() * inside
         of_layers |= {
             (layer, response): gradient.detach().float() for layer, gradient in zip(layers, others, strict=True)
         }
     return Pass(inputs, {layer: kept[layer].detach().float() for layer in layers}, of_layers, places)
 
 
-def saliency(_question: Question, done: Pass, response: Response) -> Tensor:
+def saliency(question: Question, done: Pass, response: Response) -> Tensor:
     """Absolute gradient of the class's logit with respect to every input voxel (Simonyan 2014), one map per volume.
 
     Returns:
         (study, sequence, i, j, k): logit per unit of standardised intensity.
     """
-    return done.inputs[response][0].abs()
+    return question.put(done.inputs[response][0].abs())
 
 
 def input_x_gradient(question: Question, done: Pass, response: Response) -> Tensor:
@@ -75,7 +79,7 @@ def input_x_gradient(question: Question, done: Pass, response: Response) -> Tens
     Returns:
         (study, sequence, i, j, k), signed: logit, to first order, that the voxel adds.
     """
-    return done.inputs[response][0] * (question.pair - question.fill)
+    return question.put(done.inputs[response][0] * question.cut(question.pair - question.fill))
 
 
 def gradcam(question: Question, done: Pass, response: Response, layer: str) -> Tensor:
@@ -106,15 +110,15 @@ def integrated_gradients(question: Question) -> dict[Response, Tensor]:
         difference of the logit between pair and fill, but for the rule's error.
     """
     nodes, weights = np.polynomial.legendre.leggauss(question.settings.steps)
-    fill = question.fill
-    change = question.pair - fill
-    sums = {response: torch.zeros_like(question.pair) for response in question.classes}
+    fill = question.cut(question.fill)
+    change = question.cut(question.pair) - fill
+    sums = {response: torch.zeros_like(change) for response in question.classes}
     for points, shares in _in_batches((nodes + 1) / 2, weights / 2, size=question.batch):
         along = _column(points, question.pair)
         done = run_pass(question, fill + along * change)
         for response, gradients in done.inputs.items():
             sums[response] += (_column(shares, question.pair) * gradients).sum(dim=0)
-    return {response: total * change for response, total in sums.items()}
+    return {response: question.put(total * change) for response, total in sums.items()}
 
 
 def smoothgrad(question: Question) -> dict[Response, Tensor]:
@@ -128,18 +132,20 @@ def smoothgrad(question: Question) -> dict[Response, Tensor]:
     inside = question.brains[:, None].to(question.pair.dtype)
     counts = inside.sum(dim=(2, 3, 4), keepdim=True).clamp_min(1)
     spread = ((question.pair - question.fill).square() * inside).sum(dim=(2, 3, 4), keepdim=True).div(counts).sqrt()
+    pair, deviation = question.cut(question.pair), question.settings.noise * spread * question.cut(inside)
     # Drawn on the CPU: the same noise whatever the device.
     generator = torch.Generator().manual_seed(question.seed)
-    sums = {response: torch.zeros_like(question.pair) for response in question.classes}
+    sums = {response: torch.zeros_like(pair) for response in question.classes}
     left = question.settings.samples
     while left:
         count = min(left, question.batch)
-        noise = torch.randn(count, *question.pair.shape, generator=generator).to(question.pair.device)
-        done = run_pass(question, question.pair + noise * (question.settings.noise * spread * inside))
+        # One copy at a time: torch's numbers depend on how many are drawn at once.
+        noise = torch.stack([torch.randn(pair.shape, generator=generator) for _ in range(count)])
+        done = run_pass(question, pair + noise.to(pair.device) * deviation)
         for response, gradients in done.inputs.items():
             sums[response] += gradients.abs().sum(dim=0)
         left -= count
-    return {response: total / question.settings.samples for response, total in sums.items()}
+    return {response: question.put(total / question.settings.samples) for response, total in sums.items()}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from ranoscope.domain import Response
+from ranoscope.domain import RESPONSES, Response
 from ranoscope.explaining.methods.question import Question
 
 Cube = tuple[slice, slice, slice]
@@ -23,12 +23,12 @@ def occlusion(question: Question) -> dict[Response, Tensor]:
         Class → (study, 1, i, j, k), signed: what the logit loses, averaged over the cubes that cover a voxel; 0 where
         none does.
     """
-    cubes = [(study, cube) for study in range(len(question.pair)) for cube in _cubes(question, study)]
+    places = [(study, cube) for study in (0, 1) for cube in _cubes(question, study)]
     sums = {response: torch.zeros_like(question.pair[:, :1]) for response in question.classes}
     covers = torch.zeros_like(question.pair[:, :1])
-    fill, whole = question.fill, logits_of(question, [question.pair])[0]
-    covered = (_covered(question.pair, fill, study, cube) for study, cube in cubes)
-    for (study, cube), logits in zip(cubes, logits_of(question, covered), strict=True):
+    whole = logits_of(question, [question.pair])[0]
+    found = [_covered_logits(question, study, [cube for of, cube in places if of == study]) for study in (0, 1)]
+    for (study, cube), logits in zip(places, torch.cat(found), strict=True):
         covers[(study, 0, *cube)] += 1
         for response in question.classes:
             sums[response][(study, 0, *cube)] += (whole - logits)[response.class_index]
@@ -53,14 +53,34 @@ def volume_drops(question: Question) -> dict[Response, Tensor]:
 @torch.no_grad()
 def logits_of(question: Question, pairs: Iterable[Tensor]) -> Tensor:
     """Logits (n, 4) on the CPU of pairs that are made when their batch is due, so that no more are held."""
-    found = []
-    for batch in _batches(pairs, question.batch):
-        found.append(question.network(torch.stack(batch)).float().cpu())
+    found = [torch.empty(0, len(RESPONSES))]
+    with question.passes(gradients=False):
+        for batch in _batches(pairs, question.batch):
+            found.append(question.network(torch.stack(batch)).float().cpu())
     return torch.cat(found)
 
 
-def _batches(pairs: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
-    waiting = iter(pairs)
+@torch.no_grad()
+def _covered_logits(question: Question, study: int, cubes: list[Cube]) -> Tensor:
+    """Logits (n, 4) on the CPU with each of the cubes covered in this study.
+
+    A network that sees studies apart looks at the other one once.
+    """
+    network, covered = question.network, _covered(question, study, cubes)
+    if not network.sees_apart:
+        return logits_of(question, (_with_study(question.pair, study, volumes) for volumes in covered))
+    found = [torch.empty(0, len(RESPONSES))]
+    with question.passes(gradients=False):
+        other = network.see(question.pair[1 - study][None])
+        for batch in _batches(covered, question.batch):
+            seen = network.see(torch.stack(batch))
+            same = [part.expand_as(like) for part, like in zip(other, seen, strict=True)]
+            found.append(network.judge(*((seen, same) if study == 0 else (same, seen))).float().cpu())
+    return torch.cat(found)
+
+
+def _batches(volumes: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
+    waiting = iter(volumes)
     while batch := list(itertools.islice(waiting, size)):
         yield batch
 
@@ -81,9 +101,18 @@ def _spans(size: int, edge: int, step: int) -> list[slice]:
     return [slice(start, start + edge) for start in starts]
 
 
-def _covered(pair: Tensor, fill: Tensor, study: int, cube: Cube) -> Tensor:
+def _covered(question: Question, study: int, cubes: list[Cube]) -> Iterator[Tensor]:
+    """The study's volumes (sequence, i, j, k) with one cube after the other covered."""
+    volumes, fill = question.pair[study], question.fill[study]
+    for cube in cubes:
+        changed = volumes.clone()
+        changed[(slice(None), *cube)] = fill[(slice(None), *cube)]
+        yield changed
+
+
+def _with_study(pair: Tensor, study: int, volumes: Tensor) -> Tensor:
     changed = pair.clone()
-    changed[(study, slice(None), *cube)] = fill[(study, slice(None), *cube)]
+    changed[study] = volumes
     return changed
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ranoscope.config import MethodSettings
 from ranoscope.domain import Response
 from ranoscope.explaining.fill import neutral
+from ranoscope.explaining.methods.inside import Box, filled_box, looking_inside
 from ranoscope.explaining.subject import CaseNetwork
 
 # Voxels of a pair's volume up to which ``MethodSettings.batch`` pairs go through a network together; larger ones go in
@@ -34,10 +38,25 @@ class Question:
     settings: MethodSettings
     seed: int = 0
 
-    @property
+    @cached_property
     def fill(self) -> Tensor:
         """The pair's neutral fill."""
         return neutral(self.pair, self.brains)
+
+    @cached_property
+    def box(self) -> Box:
+        """Outside of it the pair is 0 and no brain is."""
+        return filled_box(self.pair, self.brains)
+
+    def cut(self, volumes: Tensor) -> Tensor:
+        """The part of volumes (..., i, j, k) that is in the box."""
+        return volumes[(..., *self.box)]
+
+    def put(self, parts: Tensor) -> Tensor:
+        """Volumes (..., i, j, k) from their parts in the box, 0 outside of it."""
+        sizes = self.pair.shape[2:]
+        room = [(part.start, size - part.stop) for part, size in zip(self.box, sizes, strict=True)]
+        return F.pad(parts, [edge for ends in reversed(room) for edge in ends])
 
     @property
     def batch(self) -> int:
@@ -45,8 +64,15 @@ class Question:
         share = _FULL_BATCH_VOXELS / self.pair[0, 0].numel()
         return max(1, int(self.settings.batch * min(1.0, share)))
 
-    def precision(self) -> AbstractContextManager[None]:
-        """Autocast to bf16 where the settings ask for it."""
-        if not self.settings.bf16:
-            return nullcontext()
-        return torch.autocast(self.pair.device.type, dtype=torch.bfloat16)
+    @contextmanager
+    def passes(self, gradients: bool) -> Iterator[None]:
+        """What all passes through the network share.
+
+        Pairs that go through inside the block are 0 wherever this one is 0 in both studies and no brain is. Where
+        ``gradients`` are asked for and the settings allow it, 16 bits are enough.
+        """
+        with (
+            looking_inside(self.network, self.box, self.pair.shape[2:]),
+            torch.autocast(self.pair.device.type, dtype=torch.bfloat16, enabled=gradients and self.settings.bf16),
+        ):
+            yield

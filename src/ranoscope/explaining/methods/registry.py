@@ -108,7 +108,7 @@ def compute_maps(question: Question, methods: tuple[MethodName, ...]) -> dict[tu
     maps: dict[tuple[MethodName, Response], Tensor] = {}
     plain = {MethodName.SALIENCY: saliency, MethodName.INPUT_X_GRADIENT: input_x_gradient}
     if layers or not plain.keys().isdisjoint(methods):
-        done = run_pass(question, question.pair[None], tuple(dict.fromkeys(layers.values())))
+        done = run_pass(question, question.cut(question.pair)[None], tuple(dict.fromkeys(layers.values())))
         for response in question.classes:
             maps |= {(name, response): plain[name](question, done, response) for name in plain if name in methods}
             maps |= {(name, response): gradcam(question, done, response, layer) for name, layer in layers.items()}

@@ -50,9 +50,11 @@ class PairNetwork(nn.Module):
 
     ``saliency_layers``: sub-modules whose output (batch, feature, i', j', k'), one map per pair,
     Grad-CAM can read, as in ``Trunk``. ``trunk_prefix``: what the names of pretrainable parameters begin with.
-    ``first_layer``, ``beside_first``: the convolutions that take the image channels, as in ``Trunk``.
+    ``first_layer``, ``beside_first``: the convolutions that take the image channels, as in ``Trunk``. ``sees_apart``:
+    whether each study is seen by itself before both are compared, so that ``see`` and ``judge`` are there.
     """
 
+    sees_apart: bool = False
     trunk_prefix: str = TRUNK_PREFIX
     first_layer: str
     beside_first: tuple[str, ...] = ()
@@ -66,6 +68,14 @@ class PairNetwork(nn.Module):
                 Anterior, Superior.
             facts: float (batch, fact) in the order of ``fact_names``; None when the recipe has none.
         """
+        raise NotImplementedError
+
+    def see(self, studies: Tensor) -> list[Tensor]:
+        """What ``judge`` needs of each study, from float (batch, sequence, i, j, k)."""
+        raise NotImplementedError
+
+    def judge(self, prior: list[Tensor], current: list[Tensor], facts: Tensor | None = None) -> Tensor:
+        """Logits as ``forward`` gives, from what was seen of the prior and of the current studies."""
         raise NotImplementedError
 
 

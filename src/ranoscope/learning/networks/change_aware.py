@@ -87,6 +87,8 @@ class ChangeAwareTrunk(Trunk):
 class ChangeAwareNetwork(PairNetwork):
     """One encoder shared by both studies; evidence maps at its last two scales; their amounts and spots compared."""
 
+    sees_apart = True
+
     def __init__(self, trunk: ChangeAwareTrunk, settings: ChangeAwareSettings, facts: int, classes: int) -> None:
         super().__init__()
         self.trunk = trunk
@@ -102,7 +104,18 @@ class ChangeAwareNetwork(PairNetwork):
 
     def forward(self, pair: Tensor, facts: Tensor | None = None) -> Tensor:
         """Logits (batch, class)."""
-        scales = self.trunk.last_scales(pair.transpose(0, 1).flatten(0, 1))
+        return self._decide(self.see(pair.transpose(0, 1).flatten(0, 1)), facts)
+
+    def see(self, studies: Tensor) -> list[Tensor]:
+        """Features of both scales, the finer first."""
+        return self.trunk.last_scales(studies)
+
+    def judge(self, prior: list[Tensor], current: list[Tensor], facts: Tensor | None = None) -> Tensor:
+        """Logits (batch, class)."""
+        return self._decide([torch.cat(both) for both in zip(prior, current, strict=True)], facts)
+
+    def _decide(self, scales: list[Tensor], facts: Tensor | None) -> Tensor:
+        """From features of all prior studies, then of all current ones."""
         compared = [compare(find(scale)) for find, scale in zip(self.evidence, scales, strict=True)]
         logits: Tensor = self.head(self.fusion(torch.cat(compared, dim=1), facts))
         return logits
