@@ -48,6 +48,12 @@ def finished_run(phantom_folder, tmp_path_factory) -> Path:
     return run
 
 
+@pytest.fixture(scope="session")
+def tiny_options() -> list[str]:
+    """The settings of ``finished_run`` as options of a command."""
+    return [part for change in TINY for part in ("--set", change)]
+
+
 @pytest.fixture
 def ranoscope(capsys, monkeypatch):
     """Run a command in this process, exactly as the console script does."""

@@ -14,18 +14,12 @@ import pytest
 
 from ranoscope import runs
 
-SETTINGS = (
-    "grid.voxel_mm=6", "training.epochs=2", "folds.count=2", "training.accelerator=cpu", "evaluation.bootstrap=200",
-    "explanation.cases_per_class=1", "explanation.randomisation=1", "explanation.perturbation.steps=2",
-)  # fmt: skip
-SMALL = [part for setting in SETTINGS for part in ("--set", setting)]
 
-
-def test_the_whole_journey(ranoscope, phantom_folder, tmp_path):
+def test_the_whole_journey(ranoscope, phantom_folder, tiny_options, tmp_path):
     run = tmp_path / "run"
     cohort = ranoscope("cohort", phantom_folder, "--out", run)
     assert (cohort.code, "cases of" in cohort.out) == (0, True), cohort.err
-    crossval = ranoscope("crossval", "demo", *SMALL, "--cohort", run, "--out", run)
+    crossval = ranoscope("crossval", "demo", *tiny_options, "--cohort", run, "--out", run)
     assert crossval.code == 0, crossval.err
     evaluate = ranoscope("evaluate", run)
     assert evaluate.code == 0, evaluate.err
@@ -53,12 +47,14 @@ def test_the_whole_journey(ranoscope, phantom_folder, tmp_path):
     assert "Synthetic cohort" in page
 
 
-def test_a_second_call_finds_everything_done(ranoscope, finished_run, tmp_path):
+def test_a_second_call_finds_everything_done(ranoscope, finished_run, tiny_options, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
     weights = {path: path.stat().st_mtime_ns for path in run.rglob("model.safetensors")}
     before = (run / "calls.csv").read_bytes()
-    again = ranoscope("crossval", "demo", *SMALL, "--cohort", run, "--out", run, "--images", images_of(finished_run))
+    again = ranoscope(
+        "crossval", "demo", *tiny_options, "--cohort", run, "--out", run, "--images", images_of(finished_run)
+    )
     assert again.code == 0, again.err
     assert (run / "calls.csv").read_bytes() == before
     assert weights == {path: path.stat().st_mtime_ns for path in run.rglob("model.safetensors")}

@@ -31,11 +31,11 @@ from ranoscope.explaining.record import (
 )  # fmt: skip
 from ranoscope.explaining.scores.pooling import COLUMNS, extremes
 from ranoscope.explaining.scoring import score_case
-from ranoscope.explaining.trained import TrainedFold, load_trained
-from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_run_recipe
+from ranoscope.explaining.trained import TrainedFold, load_trained, trained_from
+from ranoscope.learning.checkpoints import load_run_recipe
 from ranoscope.learning.studies import open_run_store
 
-_FORMAT = 3
+_FORMAT = 4
 _SCORED, _RANDOMISED = "scored", "randomised"
 Progress = Callable[[int, int, str], None]
 Rows = list[dict[str, Any]]
@@ -104,7 +104,7 @@ class _Work:
         self.done, self.total = 0, total
         self._trained: tuple[int, TrainedFold] | None = None
         self._archive = _images(run) if settings.native else None
-        self._keys: dict[int, list[Any]] = {}
+        self._keys: dict[int, tuple[str, str | None]] = {}
 
     def score(self, entry: CalledCase) -> Rows:
         """The case's rows, from its file where that is of today's settings and weights."""
@@ -146,10 +146,7 @@ class _Work:
     def _key(self, entry: CalledCase, parts: tuple[str, ...], kind: str) -> str:
         """Fingerprint of what a file is made from: fold, weights, call, settings, and this version of the format."""
         if entry.fold not in self._keys:
-            folder = fold_folder(self.run, entry.seed, entry.fold)
-            about = runs.read_json(folder / FOLD, "ranoscope crossval")
-            weights = provenance.file_hash(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else None
-            self._keys[entry.fold] = [about["key"], weights]
+            self._keys[entry.fold] = trained_from(self.run, entry.seed, entry.fold)
         settings = self.settings.model_dump(mode="json", include=set(parts))
         content = [_FORMAT, kind, settings, *self._keys[entry.fold], str(entry.case), entry.call, entry.probabilities]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

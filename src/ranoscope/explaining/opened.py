@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -27,12 +28,12 @@ class Images:
     prior: AlignedStudy
     current: AlignedStudy
 
-    @property
+    @cached_property
     def brains(self) -> NDArray[np.bool_]:
         """(study, i, j, k)."""
         return np.stack([self.prior.brain, self.current.brain])
 
-    @property
+    @cached_property
     def tumours(self) -> NDArray[np.uint8]:
         """``Tissue`` labels (study, i, j, k)."""
         return np.stack([self.prior.tumour, self.current.tumour])

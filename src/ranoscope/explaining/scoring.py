@@ -65,7 +65,7 @@ class _Judge:
 
     def __init__(self, case: OpenCase) -> None:
         self.question = question = case.question
-        self.images = case.images
+        self.views = {(view, mask): case.images.view(view, mask) for view in (*STUDIES, BOTH) for mask in MASKS}
         self.tolerance = TOLERANCE_MM / question.voxel_mm
         self.paths = Perturbation(
             predict=self._predict,
@@ -84,14 +84,12 @@ class _Judge:
 
     def _places(self, method: MethodName, values: FloatVolume) -> Iterator[Row]:
         positive = np.clip(values, 0, None)
-        for view in (*STUDIES, BOTH):
+        for (view, mask), (tissue, brain) in self.views.items():
             own = positive[[STUDIES.index(view)]] if view != BOTH and len(positive) > 1 else positive
-            for mask in MASKS:
-                tissue, brain = self.images.view(view, mask)
-                found = localise(own.sum(axis=0), tissue, brain, self.tolerance)
-                ceiling = self._ceiling(method, view, mask)
-                for name in NAMES:
-                    yield _row(view, mask, name, getattr(found, name), found.chance[name], ceiling[name], found.reason)
+            found = localise(own.sum(axis=0), tissue, brain, self.tolerance)
+            ceiling = self._ceiling(method, view, mask)
+            for name in NAMES:
+                yield _row(view, mask, name, getattr(found, name), found.chance[name], ceiling[name], found.reason)
 
     def _along_paths(self, response: Response, values: FloatVolume) -> Iterator[Row]:
         column = response.class_index
@@ -110,8 +108,7 @@ class _Judge:
             name = self.question.network.saliency_layers[layer]
             self.cells[layer] = layer_cells(self.question.network, name, self.question.pair)
         if (layer, view, mask) not in self.ceilings:
-            tissue, brain = self.images.view(view, mask)
-            self.ceilings[layer, view, mask] = ceilings(tissue, brain, *self.cells[layer], self.tolerance)
+            self.ceilings[layer, view, mask] = ceilings(*self.views[view, mask], *self.cells[layer], self.tolerance)
         return self.ceilings[layer, view, mask]
 
     def _predict(self, pairs: Iterator[Tensor]) -> NDArray[np.float64]:

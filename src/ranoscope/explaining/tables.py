@@ -1,4 +1,4 @@
-"""How good the maps are, as a table for the terminal and for pages."""
+"""Looking scores up in scores.json, and the table of them for the terminal."""
 
 from __future__ import annotations
 
@@ -37,16 +37,6 @@ def methods_of(content: dict[str, Any]) -> list[str]:
     """Names of the methods that were scored, in the order of their list."""
     present = {row["method"] for row in content["pooled"]}
     return [str(method) for method in METHODS if method in present]
-
-
-def cell(found: dict[str, Any] | None) -> tuple[str, str, str]:
-    """A score, its interval, and what chance and the layer's cells would score, as text; a dash where undefined."""
-    if found is None or found["mean"]["estimate"] is None:
-        return "–", "", ""
-    mean = found["mean"]
-    interval = "" if mean["low"] is None else f"{mean['low']:.2f} to {mean['high']:.2f}"
-    bounds = [f"{name} {found[name]:.2f}" for name in ("chance", "ceiling") if found[name] is not None]
-    return f"{mean['estimate']:.2f}", interval, ", ".join(bounds)
 
 
 def render_findings(content: dict[str, Any]) -> RenderableType:

@@ -9,13 +9,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ranoscope import runs
+from ranoscope import provenance, runs
 from ranoscope.cohort.files import read_patients
 from ranoscope.config import Recipe
 from ranoscope.domain import Case
 from ranoscope.explaining.subject import CaseNetwork
 from ranoscope.imaging.store import StudyStore
-from ranoscope.learning.checkpoints import FOLD, fold_folder, load_fact_scale, load_fold, load_run_recipe
+from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_fact_scale, load_fold, load_run_recipe
 from ranoscope.learning.data import case_tensor, uses_cuda
 from ranoscope.learning.facts import FactScale, fact_tensor
 from ranoscope.learning.networks import PairNetwork
@@ -42,6 +42,17 @@ class TrainedFold:
         return case_tensor(store, case, self.recipe).to(self.device)
 
 
+def trained_from(run: Path, seed: int, fold: int) -> tuple[str, str | None]:
+    """What a fold's answers depend on: the key of its training, and the hash of its weights, None where they are gone.
+
+    Raises:
+        RunError: the fold was not finished.
+    """
+    folder = fold_folder(run, seed, fold)
+    about = runs.read_json(folder / FOLD, "ranoscope crossval")
+    return str(about["key"]), provenance.file_hash(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else None
+
+
 def load_trained(run: Path, seed: int, fold: int) -> TrainedFold:
     """The network of one fold, on a GPU where the recipe allows one and there is one.
 
@@ -49,7 +60,7 @@ def load_trained(run: Path, seed: int, fold: int) -> TrainedFold:
         RunError: the fold was not finished, belongs to another recipe, or its file is damaged.
     """
     recipe = load_run_recipe(run)
-    about = runs.read_json(fold_folder(run, seed, fold) / FOLD, "ranoscope crossval")
+    key, _ = trained_from(run, seed, fold)
     device = torch.device("cuda" if uses_cuda(recipe) else "cpu")
     network, scale = load_fold(run, seed, fold).to(device), load_fact_scale(run, seed, fold)
-    return TrainedFold(recipe, network, device, str(about["key"]), scale, read_patients(run))
+    return TrainedFold(recipe, network, device, key, scale, read_patients(run))

@@ -124,12 +124,11 @@ def _ask(run: Path, recipe: Recipe, probes: tuple[Probe, ...], progress: Progres
 
     for fold in sorted({entry.fold for entry in called}):
         cases = [entry.case for entry in called if entry.fold == fold]
-        trained = load_trained(run, seed, fold)
-        key = fold_key(run, trained, (seed, fold), cases, [probe.name for probe in probes])
+        key = fold_key(run, (seed, fold), cases, [probe.name for probe in probes])
         path = run / PARTS / f"seed-{seed}_fold-{fold}.npz"
         found = read_answers(path, key)
         if found is None:
-            found = ask_fold(trained, store, cases, probes, step)
+            found = ask_fold(load_trained(run, seed, fold), store, cases, probes, step)
             write_answers(path, key, found)
         else:
             step(len(cases))

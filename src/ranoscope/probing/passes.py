@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ranoscope import provenance, runs
+from ranoscope import runs
 from ranoscope.domain import Case
-from ranoscope.explaining.trained import TrainedFold
+from ranoscope.explaining.trained import TrainedFold, trained_from
 from ranoscope.imaging.store import StudyStore
-from ranoscope.learning.checkpoints import WEIGHTS, fold_folder
 from ranoscope.learning.memory import naming_memory
 from ranoscope.probing.features import answers_and_features
 from ranoscope.probing.probes import MARGIN_MM, Probe, Shown, show, told
@@ -76,18 +75,16 @@ def _ask(trained: TrainedFold, shown: list[Shown]) -> tuple[NDArray[np.float64],
     return answers, features.float().cpu().numpy()
 
 
-def fold_key(run: Path, trained: TrainedFold, place: tuple[int, int], cases: list[Case], probes: list[str]) -> str:
+def fold_key(run: Path, place: tuple[int, int], cases: list[Case], probes: list[str]) -> str:
     """Fingerprint of what a fold's answers are made from: weights, training, cases, probes.
 
     Args:
         run: the run folder.
-        trained: the fold's network.
         place: seed and fold.
         cases: that are asked about.
         probes: their names.
     """
-    weights = provenance.file_hash(fold_folder(run, *place) / WEIGHTS)
-    content = [_FORMAT, MARGIN_MM, trained.fold_key, weights, probes, [str(case) for case in cases]]
+    content = [_FORMAT, MARGIN_MM, *trained_from(run, *place), probes, [str(case) for case in cases]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 

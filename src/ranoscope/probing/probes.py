@@ -19,6 +19,7 @@ from torch import Tensor
 from ranoscope.config import MissingSequences, Recipe
 from ranoscope.domain import Case, Sequence, Tissue
 from ranoscope.explaining.fill import neutral
+from ranoscope.explaining.opened import Images
 from ranoscope.explaining.trained import TrainedFold
 from ranoscope.imaging.store import StudyStore
 from ranoscope.learning.facts import acquired, fact_names, fact_tensor, with_acquired
@@ -97,12 +98,11 @@ def show(trained: TrainedFold, store: StudyStore, case: Case) -> Shown:
         RunError: a study is not in the store.
         ImageError: a study lacks a sequence that the recipe does not fill.
     """
-    recipe, studies = trained.recipe, (store[case.prior_study], store[case.current_study])
-    either = np.any([study.tumour != Tissue.BACKGROUND for study in studies], axis=0)
-    near = with_margin(either, recipe.grid.voxel_mm)
+    recipe, images = trained.recipe, Images(store[case.prior_study], store[case.current_study])
+    near = with_margin(np.any(images.tumours != Tissue.BACKGROUND, axis=0, keepdims=True)[0], recipe.grid.voxel_mm)
     return Shown(
         pair=trained.pair(store, case),
-        brains=torch.from_numpy(np.stack([study.brain for study in studies])).to(trained.device),
+        brains=torch.from_numpy(images.brains).to(trained.device),
         tumour=torch.from_numpy(near).to(trained.device),
         facts=fact_tensor(case, trained.patients, store, recipe, trained.scale).to(trained.device),
         names=fact_names(recipe),

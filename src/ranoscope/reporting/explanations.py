@@ -9,7 +9,7 @@ from ranoscope.domain import RESPONSES
 from ranoscope.drawing import inline_svg
 from ranoscope.explaining.methods import METHODS
 from ranoscope.explaining.outputs import read_charts, read_findings
-from ranoscope.explaining.tables import HEADLINE, cell, find, methods_of
+from ranoscope.explaining.tables import HEADLINE, find, methods_of
 
 _CAPTIONS = {
     "localisation": "Do maps of the called class lie on the whole tumour of either study?",
@@ -67,10 +67,17 @@ def describe_explanations(run: Path) -> dict[str, Any]:
 
 
 def _cell(found: dict[str, Any] | None) -> dict[str, Any]:
-    value, interval, bounds = cell(found)
-    # A ceiling of 1 is no ceiling: it goes without saying.
-    told = [text for text in bounds.split(", ") if text and text != "ceiling 1.00"]
-    return {"value": value, "interval": interval, "bounds": told}
+    """A score, its interval, and what chance and the layer's cells would score, as text; a dash where undefined."""
+    if found is None or found["mean"]["estimate"] is None:
+        return {"value": "–", "interval": "", "bounds": []}
+    mean = found["mean"]
+    told = [f"{name} {found[name]:.2f}" for name in ("chance", "ceiling") if found[name] is not None]
+    return {
+        "value": f"{mean['estimate']:.2f}",
+        "interval": "" if mean["low"] is None else f"{mean['low']:.2f} to {mean['high']:.2f}",
+        # A ceiling of 1 is no ceiling: it goes without saying.
+        "bounds": [text for text in told if text != "ceiling 1.00"],
+    }
 
 
 def _undefined(content: dict[str, Any]) -> list[str]:
