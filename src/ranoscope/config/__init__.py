@@ -22,6 +22,7 @@ from ranoscope.config.learning import (
     Arrangement,
     AugmentationSettings,
     ChangeAwareSettings,
+    ChangePretraining,
     ClinicalSettings,
     DenseNetSettings,
     Labels,
@@ -49,11 +50,12 @@ from ranoscope.config.recipe import (
 )
 
 __all__ = [
-    "AlexNetSettings", "Arrangement", "AugmentationSettings", "ChangeAwareSettings", "ClinicalSettings",
-    "CohortSettings", "DenseNetSettings", "DuplicatePolicy", "EvaluationSettings", "ExplanationSettings",
-    "FoldProtocol", "FoldSettings", "GridSettings", "KeptMaps", "Labels", "MedNeXtSettings", "MedicalNetPretraining",
-    "MethodName", "MethodSettings", "MissingSequences", "NetworkSettings", "NoPretraining", "OrganPretraining",
-    "PairRule", "PerturbationSettings", "PhantomSettings", "PretrainingSettings", "Recipe", "ResNetSettings",
-    "RotationPretraining", "Settings", "StackSettings", "SwinSettings", "Target", "TrainingSettings", "ViTSettings",
-    "load_recipe", "overlay", "parse_change", "parse_recipe", "parse_settings", "recipes_folder",
+    "AlexNetSettings", "Arrangement", "AugmentationSettings", "ChangeAwareSettings", "ChangePretraining",
+    "ClinicalSettings", "CohortSettings", "DenseNetSettings", "DuplicatePolicy", "EvaluationSettings",
+    "ExplanationSettings", "FoldProtocol", "FoldSettings", "GridSettings", "KeptMaps", "Labels", "MedNeXtSettings",
+    "MedicalNetPretraining", "MethodName", "MethodSettings", "MissingSequences", "NetworkSettings", "NoPretraining",
+    "OrganPretraining", "PairRule", "PerturbationSettings", "PhantomSettings", "PretrainingSettings", "Recipe",
+    "ResNetSettings", "RotationPretraining", "Settings", "StackSettings", "SwinSettings", "Target",
+    "TrainingSettings", "ViTSettings", "load_recipe", "overlay", "parse_change", "parse_recipe", "parse_settings",
+    "recipes_folder",
 ]  # fmt: skip

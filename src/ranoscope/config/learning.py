@@ -175,8 +175,27 @@ class RotationPretraining(Settings):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
 
 
+class ChangePretraining(Settings):
+    """Which response a pair of studies shows that were made from one by synthetic change.
+
+    ``weights``: what ``ranoscope pretrain change`` learnt from other studies than those of this cohort; None, and each
+    fold learns it from its own training patients alone, by the other settings. ``pairs_per_epoch``: pairs are drawn
+    anew every epoch. ``learning_rate``: peak of one cycle. ``masked_share``: of the steps, those in which the trunk
+    restores masked cubes of the same images instead.
+    """
+
+    name: Literal["change"] = "change"
+    weights: Path | None = None
+    epochs: Annotated[int, Field(gt=0)] = 20
+    pairs_per_epoch: Annotated[int, Field(gt=0)] = 800
+    batch_size: Annotated[int, Field(gt=0)] = 8
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    masked_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
 PretrainingSettings = Annotated[
-    NoPretraining | MedicalNetPretraining | OrganPretraining | RotationPretraining, Field(discriminator="name")
+    NoPretraining | MedicalNetPretraining | OrganPretraining | RotationPretraining | ChangePretraining,
+    Field(discriminator="name"),
 ]
 
 
