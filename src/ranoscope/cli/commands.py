@@ -145,6 +145,13 @@ def explain(
     maps: Annotated[
         KeptMaps | None, typer.Option(help="Whose maps are kept as NIfTI: of the example cases, or of all scored ones.")
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OTHER",
+            help="Another run of the same cases, e.g. of labels=permuted: do its networks give the same maps?",
+        ),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. method.steps=32; repeatable."),
@@ -153,7 +160,7 @@ def explain(
     """4. Show what the network looked at, and measure it: maps, scores and figures; RUN/explanations. Resumes."""
     chosen = [f"methods=[{methods}]"] if methods else []
     chosen += [f"maps={maps}"] if maps else []
-    stages.run_explain(run, cases, [*chosen, *(changes or [])])
+    stages.run_explain(run, cases, [*chosen, *(changes or [])], against)
 
 
 @app.command("audit-shortcuts", rich_help_panel=JOURNEY)

@@ -119,13 +119,14 @@ def run_evaluate(run: Path) -> None:
     say(f"Scorecard: {run / runs.SCORECARD}")
 
 
-def run_explain(run: Path, cases: str | None, changes: list[str]) -> None:
+def run_explain(run: Path, cases: str | None, changes: list[str], against: Path | None = None) -> None:
     """Score the maps of a run's cases, keep examples of them, and print how good the maps are.
 
     Args:
         run: a trained run.
         cases: ``all``, a number per class, or names with commas between; None for the recipe's choice.
         changes: settings of the explanation laid over the recipe's, each ``key.sub=value``.
+        against: another run, with whose networks' maps the examples' are compared.
     """
     from ranoscope.explaining.explain import explain_run
     from ranoscope.explaining.outputs import read_findings
@@ -142,7 +143,7 @@ def run_explain(run: Path, cases: str | None, changes: list[str]) -> None:
         content = overlay(content, parse_change(change))
     settings = parse_settings(ExplanationSettings, content, "the options of `ranoscope explain`")
     with progress_bar("explain") as told:
-        examples = explain_run(run, settings, told, names)
+        examples = explain_run(run, settings, told, names, against)
     OUT.print(render_findings(read_findings(run)))
     say(f"Explanations: {run / runs.EXPLANATIONS} (maps and a figure of {len(examples)} example cases)")
 

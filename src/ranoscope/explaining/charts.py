@@ -31,7 +31,7 @@ def draw_charts(content: dict[str, Any], table: pd.DataFrame) -> dict[str, bytes
             "paths": _draw_scores(content, _PATHS, ""),
             "spread": _draw_spread(table),
             "volumes": _draw_volumes(content),
-            "randomisation": _draw_randomisation(content["randomisation"]),
+            "randomisation": _draw_similarity(content["randomisation"], content["other_run"]),
         }
         return {name: svg_bytes(figure) for name, figure in figures.items() if figure is not None}
 
@@ -126,29 +126,34 @@ def _draw_volumes(content: dict[str, Any]) -> Figure:
     return figure
 
 
-def _draw_randomisation(rows: list[dict[str, Any]]) -> Figure | None:
-    """Spearman correlation with the trained network's maps, from the output's layers down to all of them."""
-    methods = [str(method) for method in METHODS if any(row["method"] == method for row in rows)]
+def _draw_similarity(rows: list[dict[str, Any]], other: dict[str, Any] | None) -> Figure | None:
+    """Spearman correlation with the trained network's maps: of random networks, from the output down, and others."""
+    others = {row["method"]: row["spearman"] for row in other["rows"]} if other else {}
+    methods = [str(name) for name in METHODS if name in others or any(row["method"] == name for row in rows)]
     if not methods:
         return None
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    figure = Figure(figsize=(6.8, 3.2), layout="constrained")
     axes = figure.subplots()
-    for method, colour in zip(methods, _COLOURS, strict=False):
+    steps = max((row["step"] for row in rows), default=0)
+    for place, (method, colour) in enumerate(zip(methods, _COLOURS, strict=False)):
         mine = [row for row in rows if row["method"] == method]
-        values = [1.0, *(np.nan if row["spearman"] is None else row["spearman"] for row in mine)]
-        axes.plot(
-            [0, *(row["step"] for row in mine)], values, "o-", color=colour, markersize=4, label=METHODS[method].title
-        )
-    steps = max(row["step"] for row in rows)
+        values = [1.0, *(_or_nan(row["spearman"]) for row in mine)]
+        places = [0, *(row["step"] for row in mine)]
+        axes.plot(places, values, "o-", color=colour, markersize=4, label=METHODS[method].title)
+        if method in others:
+            axes.plot(steps + 0.75 + 0.06 * place, _or_nan(others[method]), "D", color=colour, markersize=6)
     axes.axhline(0, color="#444444", linewidth=0.8)
-    axes.set(
-        xlim=(-0.1, steps + 0.1),
-        ylim=(-0.6, 1.05),
-        ylabel="Rank correlation",
-        xlabel="Share of layers randomised, from the output down",
-    )
-    axes.set_xticks(range(steps + 1), [f"{100 * step / steps:.0f} %" for step in range(steps + 1)])
+    ticks: dict[float, str] = {step: f"{100 * step / max(steps, 1):.0f} %" for step in range(steps + 1)}
+    if other:
+        ticks[steps + 0.75 + 0.03 * (len(methods) - 1)] = f"other run,\n{other['labels']} labels"
+    axes.set(xlim=(-0.1, max(ticks) + 0.35), ylim=(-0.6, 1.05), ylabel="Rank correlation")
+    axes.set(xlabel="Share of layers randomised, from the output down")
+    axes.set_xticks(list(ticks), list(ticks.values()))
     axes.grid(visible=True, axis="y")
     axes.legend(fontsize=8)
-    axes.set_title("Maps of networks that forget what they learnt")
+    axes.set_title("Maps of networks that forget, or learnt otherwise" if other else "Maps of networks that forget")
     return figure
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value

@@ -19,8 +19,9 @@ from ranoscope.errors import RanoscopeError, RunError
 from ranoscope.explaining.cases import CalledCase, draw_cases, named_cases, read_called
 from ranoscope.explaining.examples import write_example
 from ranoscope.explaining.opened import OpenCase, open_case
+from ranoscope.explaining.other import OtherRun
 from ranoscope.explaining.outputs import Findings, write_findings
-from ranoscope.explaining.randomising import RANDOMISED_COLUMNS, randomise_case
+from ranoscope.explaining.randomising import COMPARED_COLUMNS, RANDOMISED_COLUMNS, compare_case, randomise_case
 from ranoscope.explaining.record import (
     RECORD,
     ExplainedCase,
@@ -36,13 +37,17 @@ from ranoscope.learning.checkpoints import load_run_recipe
 from ranoscope.learning.studies import open_run_store
 
 _FORMAT = 4
-_SCORED, _RANDOMISED = "scored", "randomised"
+_SCORED, _RANDOMISED, _COMPARED = "scored", "randomised", "compared"
 Progress = Callable[[int, int, str], None]
 Rows = list[dict[str, Any]]
 
 
 def explain_run(
-    run: Path, settings: ExplanationSettings, progress: Progress, names: tuple[str, ...] = ()
+    run: Path,
+    settings: ExplanationSettings,
+    progress: Progress,
+    names: tuple[str, ...] = (),
+    against: Path | None = None,
 ) -> list[ExplainedCase]:
     """Explain cases with the network that never saw the patient; what is finished is not made again.
 
@@ -55,12 +60,15 @@ def explain_run(
         settings: which cases and methods, how maps are computed and judged.
         progress: told (done, total, what) at the start and after every step; classes without any case are told too.
         names: patients, or patient/visit, to explain instead of those the settings choose; all become examples.
+        against: another run of the same cases, trained on permuted labels, say; the examples' maps are compared with
+            those of its networks.
 
     Returns:
         The example cases, classes in the order PD, SD, PR, CR.
 
     Raises:
-        RunError: no calls, no checkpoints or no store, they are not of one training, or a name has no call.
+        RunError: no calls, no checkpoints or no store, they are not of one training, a name has no call,
+            or ``against`` is not a run that takes the same images.
         StorageError: the disk is full or not writable; finished cases are kept.
     """
     called = read_called(run)
@@ -68,21 +76,29 @@ def explain_run(
     if names:
         chosen = named_cases(called, list(names))
     work = _Work(run, settings, progress, len(chosen))
+    other = OtherRun(against, run) if against is not None else None
     progress(0, len(chosen), f"no case of {', '.join(absent)} in the calls" if absent else "cases to score")
     table = pd.DataFrame([row for entry in chosen for row in work.score(entry)], columns=list(COLUMNS))
     examples = _examples(table, chosen) if not names else {entry.folder_name: Role.ASKED_FOR for entry in chosen}
     kept = chosen if settings.maps is KeptMaps.ALL else [entry for entry in chosen if entry.folder_name in examples]
     write_chosen(run, list(examples), absent)
-    work.total += len(kept) + (len(examples) if settings.randomisation else 0)
+    shown = [entry for entry in kept if entry.folder_name in examples]
+    work.total += len(kept) + len(shown) * ((settings.randomisation > 0) + (other is not None))
     for entry in kept:
         work.keep(entry, examples.get(entry.folder_name, Role.FURTHER))
-    randomised: Rows = []
-    for entry in kept if settings.randomisation else ():
-        if entry.folder_name in examples:
-            randomised += work.randomise(entry)
-    findings = Findings(table, pd.DataFrame(randomised, columns=list(RANDOMISED_COLUMNS)), absent)
+    randomised = [row for entry in shown if settings.randomisation for row in work.randomise(entry)]
+    compared = [row for entry in shown if other is not None for row in work.compare(entry, other)]
+    findings = Findings(
+        table,
+        pd.DataFrame(randomised, columns=list(RANDOMISED_COLUMNS)),
+        pd.DataFrame(compared, columns=list(COMPARED_COLUMNS)),
+        absent,
+        other.describe() if other is not None else None,
+    )
     write_findings(run, findings, work.recipe, settings)
     inputs = {name: provenance.file_hash(run / name) for name in (runs.CALLS, runs.FOLDS)}
+    if against is not None:
+        inputs[f"other run's {runs.CALLS}"] = provenance.file_hash(against / runs.CALLS)
     provenance.record(run, "explain", settings.model_dump(mode="json"), inputs, work.recipe.folds.seeds[0])
     return read_explanations(run)
 
@@ -129,9 +145,32 @@ class _Work:
         self._step(f"{entry.case} against random networks")
         return [{**_names(entry), **row} for row in content]
 
-    def _once(self, entry: CalledCase, kind: str, parts: tuple[str, ...], make: Callable[[OpenCase], Rows]) -> Rows:
+    def compare(self, entry: CalledCase, other: OtherRun) -> Rows:
+        """How alike the case's maps and those of another training are; nothing where that did not call the case."""
+        content: Rows = []
+        if other.holds(entry):
+            kind = " ".join(map(str, (_COMPARED, *other.trained_from(entry))))
+            content = self._once(
+                entry,
+                _COMPARED,
+                ("methods", "method", "seed"),
+                lambda case: compare_case(case, other.subject(entry, self.store)),
+                kind,
+            )
+        self._step(f"{entry.case} against another training")
+        return [{**_names(entry), **row} for row in content]
+
+    def _once(
+        self,
+        entry: CalledCase,
+        kind: str,
+        parts: tuple[str, ...],
+        make: Callable[[OpenCase], Rows],
+        made_from: str | None = None,
+    ) -> Rows:
+        """Rows from their file if that is of today's key; ``made_from``: what they depend on besides, if anything."""
         path = self.run / runs.EXPLANATIONS / kind / f"{entry.folder_name}.json"
-        key = self._key(entry, parts, kind)
+        key = self._key(entry, parts, made_from or kind)
         found = _read_rows(path, key)
         if found is None:
             found = make(self._open(entry))

@@ -1,7 +1,8 @@
 """What an explained run leaves beside its cases: every score per case, their means over patients, and the charts.
 
 ``explanations/scores.csv``: a row per case, method, class, view, mask and score. ``randomisation.csv``: a row per
-example, method and step. ``scores.json``: both pooled. ``charts/*.svg``: what a report shows of them.
+example, method and step. ``compared.csv``: a row per example and method, against another run. ``scores.json``: all of
+them pooled. ``charts/*.svg``: what a report shows of them.
 """
 
 from __future__ import annotations
@@ -21,16 +22,21 @@ from ranoscope.explaining.record import COMMAND
 from ranoscope.explaining.scores.pooling import CASE, pool
 
 SCORES = "scores.json"
-_TABLE, _RANDOMISATION, _CHARTS = "scores.csv", "randomisation.csv", "charts"
+_TABLE, _RANDOMISATION, _COMPARED, _CHARTS = "scores.csv", "randomisation.csv", "compared.csv", "charts"
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Scores per case (``pooling.COLUMNS``), similarity to random networks, and the responses that no case has."""
+    """Scores per case (``pooling.COLUMNS``), similarity to other networks, and the responses that no case has.
+
+    ``randomised``: to ever more random networks. ``compared``: to those of the run that ``other`` describes.
+    """
 
     scores: pd.DataFrame
     randomised: pd.DataFrame
+    compared: pd.DataFrame
     absent: list[Response]
+    other: dict[str, Any] | None = None
 
 
 def write_findings(run: Path, findings: Findings, recipe: Recipe, settings: ExplanationSettings) -> dict[str, Any]:
@@ -50,10 +56,12 @@ def write_findings(run: Path, findings: Findings, recipe: Recipe, settings: Expl
         "sequences": recipe.sequences,
         "coverage": recipe.evaluation.coverage,
         "pooled": [entry.as_dict() for entry in pool(table, recipe.evaluation)],
-        "randomisation": _pool_randomised(findings.randomised),
+        "randomisation": _pool_similarity(findings.randomised, ["method", "step", "layer"]),
+        "other_run": findings.other and findings.other | {"rows": _pool_similarity(findings.compared, ["method"])},
     }
     runs.write_csv(folder / _TABLE, table)
     runs.write_csv(folder / _RANDOMISATION, findings.randomised)
+    runs.write_csv(folder / _COMPARED, findings.compared)
     for name, drawing in draw_charts(content, table).items():
         runs.write_bytes(folder / _CHARTS / f"{name}.svg", drawing)
     runs.write_json(folder / SCORES, content)
@@ -75,17 +83,15 @@ def read_charts(run: Path) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in sorted((run / runs.EXPLANATIONS / _CHARTS).glob("*.svg"))}
 
 
-def _pool_randomised(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Per method and step: mean similarities over the examples in which they are defined, and how many those are."""
+def _pool_similarity(table: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
+    """Per group of these names: mean similarities over the examples where they are defined, and how many those are."""
     return [
         {
-            "method": str(rows["method"].iloc[0]),
-            "step": int(rows["step"].iloc[0]),
-            "layer": str(rows["layer"].iloc[0]),
+            **{name: rows[name].iloc[0].item() if name == "step" else str(rows[name].iloc[0]) for name in names},
             "spearman": float(rows["spearman"].mean()),
             "ssim": float(rows["ssim"].mean()),
             "cases": int(rows["spearman"].notna().sum()),
             "undefined": {str(k): int(v) for k, v in rows.loc[rows["reason"] != "", "reason"].value_counts().items()},
         }
-        for _, rows in table.groupby(["method", "step"], sort=False)
+        for _, rows in table.groupby(names, sort=False)
     ]

@@ -50,12 +50,29 @@ def render_findings(content: dict[str, Any]) -> RenderableType:
         table.add_row(METHODS[method].title, *map(_value_beside_chance, found))
     marks = [Text(content["watermark"], "bold red")] if content["watermark"] else []
     cases = f"{content['cases']} cases of {content['patients']} patients"
+    others = [Text(sentence) for sentence in (other_run_sentence(content),) if sentence]
     return Group(
         *marks,
         Text(f"Do the maps of the called class find the whole tumour? {cases}", "bold"),
         table,
         Text("In brackets what chance scores in these cases. Deletion: lower is better; all others: higher.", "dim"),
+        *others,
     )
+
+
+def other_run_sentence(content: dict[str, Any]) -> str | None:
+    """How alike the examples' maps are to those of the run that they were compared with; None where there is none."""
+    other = content["other_run"]
+    if other is None:
+        return None
+    network = "the same network" if other["same_network"] else "another network"
+    who = f"{network} trained on {other['labels']} labels (recipe {other['recipe']}, seed {other['seed']})"
+    told = [
+        f"{METHODS[row['method']].title} {row['spearman']:.2f} ({row['cases']} cases)"
+        for row in other["rows"]
+        if row["spearman"] is not None and row["cases"]
+    ]
+    return f"Rank correlation of the examples' maps with those of {who}: {', '.join(told) or 'no case in common'}."
 
 
 def _value_beside_chance(found: dict[str, Any] | None) -> str:

@@ -9,7 +9,7 @@ from ranoscope.domain import RESPONSES
 from ranoscope.drawing import inline_svg
 from ranoscope.explaining.methods import METHODS
 from ranoscope.explaining.outputs import read_charts, read_findings
-from ranoscope.explaining.tables import HEADLINE, find, methods_of
+from ranoscope.explaining.tables import HEADLINE, find, methods_of, other_run_sentence
 
 _CAPTIONS = {
     "localisation": "Do maps of the called class lie on the whole tumour of either study?",
@@ -62,6 +62,7 @@ def describe_explanations(run: Path) -> dict[str, Any]:
             for title, names in _FURTHER
         ],
         "charts": [(inline_svg(charts[name]), text) for name, text in _CAPTIONS.items() if name in charts],
+        "other_run": other_run_sentence(content),
         "undefined": _undefined(content),
     }
 
