@@ -82,3 +82,18 @@ def run_pretrain_rotations(recipe: str, changes: list[str], cohort_run: Path, ou
     say(
         f"Rotations: {out} ({len(records)} folds; right on held-out training patients: {worst:.1%} or more; chance 1/6)"
     )
+
+
+def run_pretrain_change(recipe: str, changes: list[str], cohort_run: Path, out: Path, images: Path | None) -> None:
+    """Teach a recipe's network synthetic change and print how well it tells responses in studies held out of it."""
+    from ranoscope.learning.pretraining.change import pretrain_on_run
+
+    with progress_bar("pretrain") as told:
+        about = pretrain_on_run(load_recipe(recipe, changes), cohort_run, out, told, images)
+    warn(about["left_out"])
+    classes = "4 classes" if about["target"] == "four-classes" else "2 classes"
+    say(
+        f"Weights: {out} ({len(about['studies'])} studies; balanced accuracy on synthetic pairs of held-out patients: "
+        f"{about['held_out_balanced_accuracy']:.1%} of {classes})"
+    )
+    say(f"To begin with them on another cohort: --set 'pretraining={{name: change, weights: {out}}}'")

@@ -1,4 +1,4 @@
-"""Commands that train many networks, a benchmark over a folder of recipes, or trunks that networks begin with."""
+"""Commands that train many networks, a benchmark over a folder of recipes, or weights that networks begin with."""
 
 from __future__ import annotations
 
@@ -93,3 +93,19 @@ def rotations(
 ) -> None:
     """Tell six rotations of each fold's training studies; `crossval` with the same --out begins with what it learnt."""
     stages.run_pretrain_rotations(recipe, changes or [], cohort_run, out, images)
+
+
+@_pretrain.command()
+def change(
+    recipe: RecipeArgument,
+    cohort_run: CohortOption,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="A .safetensors file to write.", show_default=False)
+    ],
+    images: Annotated[
+        Path | None, typer.Option(metavar="LUMIERE", help="Where the images are now, if they have moved.")
+    ] = None,
+    changes: ChangesOption = None,
+) -> None:
+    """Tell responses to synthetic change, made in all studies, rated or not; FILE is for other cohorts. Resumes."""
+    stages.run_pretrain_change(recipe, changes or [], cohort_run, out, images)

@@ -36,7 +36,7 @@ def training_fingerprint(recipe: Recipe) -> str:
         update={"accelerator": "auto", "devices": "auto", "strategy": "auto", "workers": 0, "compile": False}
     )
     pretraining = recipe.pretraining
-    if hasattr(pretraining, "weights"):
+    if getattr(pretraining, "weights", None) is not None:
         pretraining = pretraining.model_copy(update={"weights": Path()})
     # Each fold is trained from its own seed (it is part of a cell's key): how many others there are decides nothing.
     folds = recipe.folds.model_copy(update={"seeds": ()})

@@ -41,6 +41,30 @@ def prepare_store(
     return StudyStore(cohort_run / STORE, recipe.grid)
 
 
+def prepare_all_studies(
+    recipe: Recipe, cohort_run: Path, progress: Progress, images: Path | None = None
+) -> tuple[StudyStore, list[StudyKey], dict[StudyKey, str]]:
+    """Bring every study among the cohort's images, rated or not, into its store and open it.
+
+    Returns:
+        The store, the studies that are in it, and a message for each that is not: it could not be read, or lacks a
+        sequence which the recipe does not fill with zeros.
+
+    Raises:
+        RunError: there is no such study, or the images are no longer where they were.
+    """
+    archive = open_run_images(cohort_run, images)
+    sources, failures = _find_files(archive, sorted(archive.studies()), recipe)
+    failures |= build_store(cohort_run / STORE, sources, recipe.grid, progress, min(joblib.cpu_count(), 8))
+    keys = [source.key for source in sources if source.key not in failures]
+    if not keys:
+        got = f"none ({len(failures)} left out)"
+        raise RunError(
+            problem("at least one study with the recipe's sequences", got, str(cohort_run), "read the tables")
+        )
+    return StudyStore(cohort_run / STORE, recipe.grid), keys, failures
+
+
 def incomplete_cases(recipe: Recipe, cohort_run: Path, cases: list[Case], images: Path | None = None) -> list[Case]:
     """The cases one of whose studies lacks a sequence of the recipe in atlas space.
 

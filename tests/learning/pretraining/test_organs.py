@@ -48,7 +48,7 @@ def test_it_learns_and_says_how_it_was_made(made, recipe, organs):
     assert about["accuracy"]["test"] > 3 / 11
     assert about["data"] == {"name": "organmnist3d.npz", "sha256": provenance.file_hash(organs)}
     assert about["cases"] == {"train": 44, "val": 22, "test": 33}
-    assert about["network"] == {"name": "change-aware", "widths": [4, 16], "findings": 16}
+    assert about["network"] == {"name": "change-aware", "widths": [4, 16]}
     losses = [entry["inner_loss"] for entry in about["history"]]
     assert losses[about["best_epoch"] - 1] == min(losses)
     assert np.isfinite(losses).all()

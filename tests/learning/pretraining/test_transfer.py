@@ -10,7 +10,7 @@ import torch
 from ranoscope.errors import RunError
 from ranoscope.learning.module import ResponseModule
 from ranoscope.learning.networks import NETWORKS, build_network, build_trunk
-from ranoscope.learning.pretraining.transfer import TrunkWeights, transfer_trunk
+from ranoscope.learning.pretraining.transfer import PretrainedWeights, transfer_trunk
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def one_channel(small):
 
 def weights_of(trunk, **changes):
     tensors = {**trunk.state_dict(), **changes}
-    return TrunkWeights("test", Path("trunk.safetensors"), "0" * 64, tensors, len(trunk.state_dict()))
+    return PretrainedWeights("test", Path("trunk.safetensors"), "0" * 64, tensors, len(trunk.state_dict()))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -88,16 +88,16 @@ def test_what_has_no_place_is_named_and_too_little_is_refused_with_the_network_a
     assert transfer_trunk(extra, network).skipped == ("fc.weight",)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     count = len(trunk.state_dict())
-    renamed = TrunkWeights("test", Path("f"), "", {f"module.{k}": v for k, v in trunk.state_dict().items()}, count)
+    renamed = PretrainedWeights("test", Path("f"), "", {f"module.{k}": v for k, v in trunk.state_dict().items()}, count)
     with pytest.raises(RunError, match=rf"Expected at least {count} tensors, .*got 0 of the file's {count} \(module\."):
         transfer_trunk(renamed, network)
     few = dict(list(trunk.state_dict().items())[:-1])
     with pytest.raises(RunError, match=f"got {count - 1} of the file's"):
-        transfer_trunk(TrunkWeights("test", Path("f"), "", few, count), network)
+        transfer_trunk(PretrainedWeights("test", Path("f"), "", few, count), network)
     name = f"{trunk.first_layer}.weight"
     with pytest.raises(RunError, match="NaN or infinity in " + name):
         transfer_trunk(weights_of(trunk, **{name: trunk.state_dict()[name] * float("nan")}), network)
     wide = {**trunk.state_dict(), "a": torch.ones(1), name: trunk.state_dict()[name].repeat(1, 3, 1, 1, 1)}
     with pytest.raises(RunError, match=f"{name} among them"):
-        transfer_trunk(TrunkWeights("test", Path("f"), "", wide, 1), network)
+        transfer_trunk(PretrainedWeights("test", Path("f"), "", wide, 1), network)
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ranoscope import provenance
 from ranoscope.errors import RunError, problem
-from ranoscope.learning.pretraining.transfer import TrunkWeights
+from ranoscope.learning.pretraining.transfer import PretrainedWeights
 
 _FILE = "resnet_18_23dataset.pth"
 _PREFIX = "module."
@@ -19,7 +19,7 @@ _PREFIX = "module."
 _LEAST = 100
 
 
-def read_medicalnet(path: Path) -> TrunkWeights:
+def read_medicalnet(path: Path) -> PretrainedWeights:
     """The published file: tensors named ``module.…`` under a key ``state_dict``, one image channel.
 
     No code in it is run, whatever it holds.
@@ -33,7 +33,7 @@ def read_medicalnet(path: Path) -> TrunkWeights:
         got = f"the keys {', '.join(map(str, list(content)[:3]))}" if isinstance(content, dict) else "something else"
         raise _refused(path, "tensors under the key `state_dict`", got)
     stripped = {str(name).removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
-    return TrunkWeights("medicalnet", path, provenance.file_hash(path), stripped, _LEAST)
+    return PretrainedWeights("medicalnet", path, provenance.file_hash(path), stripped, _LEAST)
 
 
 def _load(path: Path) -> Any:

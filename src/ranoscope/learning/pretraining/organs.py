@@ -26,7 +26,14 @@ from ranoscope.learning.data import Sample, SampleDataset
 from ranoscope.learning.memory import naming_memory
 from ranoscope.learning.networks import build_trunk
 from ranoscope.learning.networks.base import Shape
-from ranoscope.learning.pretraining.files import record_of, trunk_settings, write_trunk
+from ranoscope.learning.pretraining.files import (
+    is_finished,
+    publish,
+    record_of,
+    require_weights_name,
+    trunk_settings,
+    write_trunk,
+)
 from ranoscope.learning.pretraining.pretext import FittedTrunk, Task, accuracy, fit_trunk, pretext_recipe
 from ranoscope.learning.studies import Progress
 from ranoscope.learning.training import alone
@@ -143,19 +150,15 @@ def pretrain_organs(recipe: Recipe, path: Path, out: Path, progress: Progress) -
         RunError: the data are not OrganMNIST3D's, ``out`` is of another recipe or other data, or the loss became NaN.
         StorageError: the disk is full; the last whole epoch can be resumed.
     """
-    if out.suffix != ".safetensors":
-        do = "give --out such a name"
-        raise RunError(problem("a file to write that ends in .safetensors", out.name, str(out.parent), do))
+    require_weights_name(out)
     data, plain = read_organs(path), pretext_recipe(recipe)
     key = _key(plain, data)
     work = out.parent / f".{out.stem}-work"
-    if not _is_finished(out, key):
+    if not is_finished(out, key, _COMMAND):
         with alone(work):
             fitted, task = _fit(plain, data, work / key, progress)
             about = _describe(plain, data, fitted, task) | {"key": key}
-            rank_zero_only(write_trunk)(out, fitted.network, about)
-            if torch.distributed.is_initialized():  # the other processes of a multi-GPU run wait for the file
-                torch.distributed.barrier()
+            publish(lambda: write_trunk(out, fitted.network, about), work / key)
     rank_zero_only(shutil.rmtree)(work, ignore_errors=True)
     written: dict[str, Any] = runs.read_json(record_of(out), _COMMAND)
     return written
@@ -196,20 +199,6 @@ def _describe(recipe: Recipe, data: Organs, fitted: FittedTrunk, task: Task) -> 
         "training": recipe.training.model_dump(mode="json"),
         "provenance": provenance.describe("pretrain organmnist", {data.name: data.sha256}, recipe.folds.seeds[0]),
     }
-
-
-def _is_finished(out: Path, key: str) -> bool:
-    """Whether an earlier call wrote these weights.
-
-    Raises:
-        RunError: it wrote some with other settings or from other data.
-    """
-    if not (out.is_file() and record_of(out).is_file()):
-        return False
-    if runs.read_json(record_of(out), _COMMAND).get("key") != key:
-        got = "weights made with other settings or from other data"
-        raise RunError(problem("the weights of this recipe", got, str(out), "choose another --out, or delete them"))
-    return True
 
 
 def _key(recipe: Recipe, data: Organs) -> str:

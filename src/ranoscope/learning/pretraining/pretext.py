@@ -1,4 +1,7 @@
-"""Training a trunk on a task of its own: which of so many classes an image of one channel belongs to."""
+"""Training on a task of its own, and the parts that such tasks share.
+
+``fit_trunk``: which of so many classes an image of one channel belongs to; ``fit_module``: any task with classes.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ranoscope.config import Recipe
+from ranoscope.config import Recipe, TrainingSettings
+from ranoscope.domain import Case, StudyKey
 from ranoscope.learning.data import SampleDataset, loader
 from ranoscope.learning.diary import Diary, History, best_epoch
 from ranoscope.learning.module import ResponseModule
@@ -16,6 +20,11 @@ from ranoscope.learning.networks import PairNetwork, Trunk, build_trunk
 from ranoscope.learning.networks.base import Shape
 from ranoscope.learning.plateau import Plateau, Told
 from ranoscope.learning.training import Batches, probabilities, train
+
+_ABOUT_ANY_TRAINING = {
+    "epochs", "batch_size", "learning_rate", "weight_decay", "patience_epochs", "inner_validation", "accelerator",
+    "devices", "strategy", "precision", "compile", "workers",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,11 +68,11 @@ class TrunkClassifier(PairNetwork):
 def pretext_recipe(recipe: Recipe, **training: object) -> Recipe:
     """The recipe with plain training: one cycle, cross-entropy; ``training``: settings laid over.
 
-    What its own training settings say of imbalance, averages and drops is about responses.
+    What its own training settings say of losses, imbalance, averages and drops is about responses.
     """
-    plain = {"schedule": "one_cycle", "learning_rate_drops": 0, "loss": "cross_entropy", "imbalance": "none",
-             "label_smoothing": 0.0, "weight_averaging": 0.0}  # fmt: skip
-    return recipe.model_copy(update={"training": recipe.training.model_copy(update={**plain, **training})})
+    kept = recipe.training.model_dump(include=_ABOUT_ANY_TRAINING)
+    plain = TrainingSettings.model_validate({**kept, "imbalance": "none", **training})
+    return recipe.model_copy(update={"training": plain})
 
 
 def fit_trunk(recipe: Recipe, task: Task, folder: Path, seed: int, told: Told) -> FittedTrunk:
@@ -85,12 +94,37 @@ def fit_trunk(recipe: Recipe, task: Task, folder: Path, seed: int, told: Told) -
     network = TrunkClassifier(trunk, task.classes)
     module = ResponseModule(network, recipe.training, torch.ones(task.classes))
     diary = Diary(task.training.epoch, seed, folder)
+    return FittedTrunk(network, fit_module(recipe, module, (task.training, task.inner), diary, told))
+
+
+def fit_module(
+    recipe: Recipe, module: ResponseModule, samples: tuple[SampleDataset, SampleDataset], diary: Diary, told: Told
+) -> History:
+    """Train a module; its network ends at its best epoch.
+
+    Args:
+        recipe: training settings.
+        module: what is trained.
+        samples: those of training, and those that choose the epoch.
+        diary: of the training samples' epoch; says where the restart files are.
+        told: called after every epoch with its number (from 1) and its inner loss in words.
+
+    Raises:
+        RunError: the loss became NaN or infinite.
+        StorageError: the disk is full; the last whole epoch can be resumed.
+    """
+    training, inner = samples
 
     def loaders(processes: int) -> tuple[Batches, Batches]:
-        return loader(task.training, recipe, processes), loader(task.inner, recipe, processes)
+        return loader(training, recipe, processes), loader(inner, recipe, processes)
 
     train(module, recipe, diary, Plateau(diary, recipe.training, told), loaders)
-    return FittedTrunk(network, diary.history)
+    return diary.history
+
+
+def studies_of(cases: list[Case]) -> list[StudyKey]:
+    """Prior and current studies of the cases, each once, in order."""
+    return sorted({key for case in cases for key in (case.prior_study, case.current_study)})
 
 
 def accuracy(network: TrunkClassifier, dataset: SampleDataset, recipe: Recipe) -> float:

@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from ranoscope import provenance
@@ -28,8 +26,8 @@ from ranoscope.domain import Case, Sequence, StudyKey
 from ranoscope.imaging.store import Box, StudyStore
 from ranoscope.learning.data import Sample, SampleDataset
 from ranoscope.learning.plateau import Told
-from ranoscope.learning.pretraining.files import record_of, trunk_settings, write_trunk
-from ranoscope.learning.pretraining.pretext import FittedTrunk, Task, accuracy, fit_trunk, pretext_recipe
+from ranoscope.learning.pretraining.files import publish, record_of, trunk_settings, write_trunk
+from ranoscope.learning.pretraining.pretext import FittedTrunk, Task, accuracy, fit_trunk, pretext_recipe, studies_of
 
 TASK = "rotations"
 TURNS = ("none", "90° about S", "180° about S", "270° about S", "180° about R", "180° about A")
@@ -109,11 +107,6 @@ class TurnedVolumes(SampleDataset):
         return self.volumes[int(order[index])]
 
 
-def studies_of(cases: list[Case]) -> list[StudyKey]:
-    """Prior and current studies of the cases, each once, in order."""
-    return sorted({key for case in cases for key in (case.prior_study, case.current_study)})
-
-
 def pretrain_on_rotations(
     recipe: Recipe, store: StudyStore, cases: list[Case], folder: Path, seed: int, told: Told
 ) -> Path:
@@ -162,10 +155,7 @@ def pretrain_on_rotations(
     about = _describe(recipe, fitted, accuracy(fitted.network, inner, plain))
     about |= {"seed": seed, "patients": sorted({case.patient for case in learnt}),
               "held_out": sorted({case.patient for case in held_out})}  # fmt: skip
-    rank_zero_only(write_trunk)(path, fitted.network, about)
-    if torch.distributed.is_initialized():  # the other processes of a multi-GPU run wait for the file
-        torch.distributed.barrier()
-    rank_zero_only(shutil.rmtree)(restart, ignore_errors=True)
+    publish(lambda: write_trunk(path, fitted.network, about), restart)
     return path
 
 

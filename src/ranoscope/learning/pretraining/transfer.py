@@ -1,4 +1,4 @@
-"""A trunk that learnt on images of one channel, put into a network that takes several."""
+"""Weights that learnt something else, put into a recipe's network: a trunk of one channel, or a whole network."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ranoscope.learning.networks import PairNetwork
 
 
 @dataclass(frozen=True)
-class TrunkWeights:
-    """A one-channel trunk as a file has it: tensors under the names that ``build_trunk``'s have.
+class PretrainedWeights:
+    """What a file has: tensors under the names of ``build_trunk``'s or, of a whole network, of ``build_network``'s.
 
-    ``task``: what it learnt. ``least``: so many tensors must find their place in a network, or it is the wrong file.
+    ``task``: what was learnt. ``least``: so many tensors must find their place in a network, or it is the wrong file.
     """
 
     task: str
@@ -55,7 +55,7 @@ class LoadReport:
         }
 
 
-def transfer_trunk(weights: TrunkWeights, network: PairNetwork) -> LoadReport:
+def transfer_trunk(weights: PretrainedWeights, network: PairNetwork) -> LoadReport:
     """Copy every tensor below the network's ``trunk_prefix`` that has its name and shape in the file.
 
     The weights of the layers that take the image channels are repeated over these and divided by their number: an image
@@ -81,22 +81,46 @@ def transfer_trunk(weights: TrunkWeights, network: PairNetwork) -> LoadReport:
             skipped.append(name)
         else:
             found[name] = tensor
-    _require_enough(weights, network, found)
-    with torch.no_grad():
-        for name, tensor in found.items():
-            own[network.trunk_prefix + name].copy_(tensor)
+    first = f"{network.first_layer}.weight".removeprefix(network.trunk_prefix)
+    if len(found) < weights.least or first not in found:
+        raise _too_few(weights, f"at least {weights.least} tensors, {first} among them", found)
+    _put(weights, own, found, network.trunk_prefix)
     fitting = tuple(name for name in adapted if name in found)
     return LoadReport(weights.task, weights.path.name, weights.sha256, tuple(found), tuple(skipped), fitting)
 
 
-def _require_enough(weights: TrunkWeights, network: PairNetwork, found: Mapping[str, Tensor]) -> None:
-    do = "name the weights of this very network"
-    first = f"{network.first_layer}.weight".removeprefix(network.trunk_prefix)
-    if len(found) < weights.least or first not in found:
-        names = ", ".join(list(weights.tensors)[:3])
-        got = f"{len(found)} of the file's {len(weights.tensors)} ({names}, …)"
-        expected = f"at least {weights.least} tensors, {first} among them, that fit the network's trunk"
-        raise RunError(problem(expected, got, str(weights.path), do))
+def transfer_network(weights: PretrainedWeights, network: PairNetwork) -> LoadReport:
+    """Copy every tensor that has its name and shape in the file; all of the network's trunk must.
+
+    What another recipe's facts or classes gave another shape is skipped, and stays as it was.
+
+    Raises:
+        RunError: a tensor of the trunk has none in the file that fits, or one is not finite; the network is as it was.
+    """
+    own = network.state_dict()
+    found = {
+        name: tensor for name, tensor in weights.tensors.items() if name in own and own[name].shape == tensor.shape
+    }
+    missing = [name for name in own if name.startswith(network.trunk_prefix) and name not in found]
+    if missing:
+        raise _too_few(weights, f"all tensors of the trunk, {missing[0]} among them", found)
+    _put(weights, own, found, "")
+    skipped = tuple(name for name in weights.tensors if name not in found)
+    return LoadReport(weights.task, weights.path.name, weights.sha256, tuple(found), skipped, ())
+
+
+def _put(weights: PretrainedWeights, own: Mapping[str, Tensor], found: Mapping[str, Tensor], prefix: str) -> None:
     broken = [name for name, tensor in found.items() if not torch.isfinite(tensor).all()]
     if broken:
+        do = "name the weights of this very network"
         raise RunError(problem("finite weights", f"NaN or infinity in {broken[0]}", str(weights.path), do))
+    with torch.no_grad():
+        for name, tensor in found.items():
+            own[prefix + name].copy_(tensor)
+
+
+def _too_few(weights: PretrainedWeights, wanted: str, found: Mapping[str, Tensor]) -> RunError:
+    names = ", ".join(list(weights.tensors)[:3])
+    got = f"{len(found)} of the file's {len(weights.tensors)} ({names}, …)"
+    do = "name the weights of this very network"
+    return RunError(problem(f"{wanted}, that fit the network's trunk", got, str(weights.path), do))

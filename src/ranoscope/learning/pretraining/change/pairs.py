@@ -1,0 +1,110 @@
+"""Endless labelled pairs: each is made when it is asked for, from one study, by seed, epoch and place alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ranoscope.config import AugmentationSettings, Recipe, Target
+from ranoscope.domain import RESPONSES, Response, StudyKey
+from ranoscope.imaging.store import AlignedStudy, StudyStore
+from ranoscope.learning.data import Sample, SampleDataset
+from ranoscope.learning.facts import fact_names, with_acquired
+from ranoscope.learning.pretraining.change.facts import StudyFacts, find_facts
+from ranoscope.learning.pretraining.change.fields import Image
+from ranoscope.learning.pretraining.change.images import PaintedPair, paint
+from ranoscope.learning.pretraining.change.scanning import draw_scan, scan
+from ranoscope.learning.pretraining.change.scenes import draw_scene
+from ranoscope.learning.targets import class_of
+from ranoscope.learning.transforms import apply, decide
+
+# A scene may show another response than it was meant to, where the brain has no room for it; then another is drawn.
+_MOST_SCENES = 8
+_TRAINING, _HELD_OUT = 0, 1
+_UNCHANGED = AugmentationSettings(flip_left_right=0, scale_intensity=0, shift_intensity=0)
+
+
+class ChangePairs(SampleDataset):
+    """Pairs as ``CaseDataset`` has them, of one study and what synthetic change made of it.
+
+    With ``held_out`` they are the same in every epoch, and not augmented; without, they are new in every epoch, and
+    augmented as the recipe has it. All responses are meant to be shown equally often, under ``pd-versus-rest`` both
+    classes are; the class of a pair is what its true volumes make it.
+    """
+
+    def __init__(
+        self, store: StudyStore, keys: list[StudyKey], recipe: Recipe, count: int, seed: int, held_out: bool = False
+    ) -> None:
+        """``keys``: no other study is read."""
+        self.store = store
+        self.keys = list(keys)
+        self.recipe = recipe
+        self.stream = (seed, _HELD_OUT if held_out else _TRAINING)
+        self.wanted = [_wanted(place, recipe.target) for place in range(count)]
+        self._known: dict[StudyKey, StudyFacts] = {}
+        classes = [class_of(response, recipe.target) for response in self.wanted]
+        super().__init__(classes, None if held_out else seed)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Pair (study, sequence, i, j, k), facts, class."""
+        recipe, generator = self.recipe, self.generator(index)
+        study, pair = self.painted(index, generator)
+        present = [one for one in recipe.sequences if one in study.sequences]
+        facts, brain = self.facts(study), np.asarray(study.brain[study.brain_box])
+        scans = [draw_scan(len(present), generator) for _ in range(2)]
+        studies = [
+            replace(study, sequences=tuple(present), volumes=_whole(
+                scan(one.volumes, brain, made, facts.voxel_mm), study))
+            for one, made in zip((pair.prior, pair.current), scans, strict=True)
+        ]  # fmt: skip
+        acquired = np.tile([one in present for one in recipe.sequences], (2, 1))
+        settings = _UNCHANGED if self.seed is None else recipe.augmentation
+        change = decide(settings, acquired, recipe.grid.voxel_mm, generator)
+        images = apply((studies[0], studies[1]), recipe.sequences, change)
+        return images, with_acquired(unknown_facts(recipe), change.kept, recipe), class_of(pair.response, recipe.target)
+
+    def generator(self, index: int) -> np.random.Generator:
+        """Of this sample in this epoch alone."""
+        epoch = 0 if self.seed is None else int(self.epoch)
+        return np.random.default_rng([*self.stream, epoch, index])
+
+    def painted(self, index: int, generator: np.random.Generator) -> tuple[AlignedStudy, PaintedPair]:
+        """The study that a pair is made from, and the pair before it is scanned."""
+        study = self.store[self.keys[int(generator.integers(len(self.keys)))]]
+        present = tuple(one for one in self.recipe.sequences if one in study.sequences)
+        facts, wanted = self.facts(study), self.wanted[index]
+        for _ in range(_MOST_SCENES):
+            pair = paint(study, present, facts, draw_scene(wanted, facts, present, generator))
+            if pair.response is wanted:
+                break
+        return study, pair
+
+    def facts(self, study: AlignedStudy) -> StudyFacts:
+        """Worked out once in every process."""
+        if study.key not in self._known:
+            present = tuple(one for one in self.recipe.sequences if one in study.sequences)
+            self._known[study.key] = find_facts(study, present)
+        return self._known[study.key]
+
+
+def unknown_facts(recipe: Recipe) -> Tensor:
+    """Facts of nobody, in the order of ``fact_names``: unknown where that can be said, else the mean."""
+    unknown_or_there = [float(name.endswith(("unknown", "acquired"))) for name in fact_names(recipe)]
+    return torch.tensor(unknown_or_there)
+
+
+def _wanted(place: int, target: Target) -> Response:
+    if target is Target.FOUR_CLASSES:
+        return RESPONSES[place % len(RESPONSES)]
+    others = [response for response in RESPONSES if response is not Response.PD]
+    return others[place // 2 % len(others)] if place % 2 else Response.PD
+
+
+def _whole(volumes: Image, study: AlignedStudy) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
+    """The brain's box on the study's whole grid, in the store's precision."""
+    result = np.zeros((len(volumes), *study.brain.shape), np.float16)
+    result[(slice(None), *study.brain_box)] = volumes
+    return result
