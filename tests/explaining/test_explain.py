@@ -166,7 +166,7 @@ def test_files_and_record_agree(explained_run):
         assert (case.folder / case.figure).read_bytes().startswith(b"\x89PNG")
         assert set(case.explained) == classes
         assert sum(case.probabilities.values()) == pytest.approx(1)
-        assert case.layers["gradcam"] == "evidence.1"
+        assert case.layers["gradcam"] == "scales.1.evidence"
         assert case.cell_mm["gradcam"] == (24, 24, 24)
         assert case.shown_sequence == "CT1"
         assert any("cannot say from which study" in sentence for sentence in case.sentences)

@@ -16,16 +16,15 @@ from ranoscope.config.data import FoldSettings, GridSettings
 from ranoscope.config.explanation import ExplanationSettings
 from ranoscope.config.learning import (
     AugmentationSettings,
-    ChangeAwareSettings,
     ClinicalSettings,
     Labels,
     MissingSequences,
-    NetworkSettings,
     NoPretraining,
     PretrainingSettings,
     Target,
-    TrainingSettings,
 )
+from ranoscope.config.networks import ChangeAwareSettings, NetworkSettings
+from ranoscope.config.training import TrainingSettings
 from ranoscope.domain import SEQUENCES, InformationLevel, Sequence
 from ranoscope.errors import RecipeError, problem
 
@@ -62,6 +61,13 @@ class Recipe(Settings):
     def _no_sequence_twice(self) -> Recipe:
         if len(set(self.sequences)) != len(self.sequences):
             raise ValueError(f"each sequence once, got {', '.join(self.sequences)}")
+        return self
+
+    @model_validator(mode="after")
+    def _masks_teach_tissues(self) -> Recipe:
+        taught = self.training.auxiliary.needs_masks
+        if taught != getattr(self.network, "tissues", False):
+            raise ValueError("network.tissues: true and a weight in training.auxiliary belong together")
         return self
 
     def fingerprint(self, *parts: str) -> str:

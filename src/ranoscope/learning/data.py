@@ -17,11 +17,13 @@ from ranoscope.config import MissingSequences, Recipe
 from ranoscope.domain import Case, Sequence, StudyKey
 from ranoscope.imaging.store import SourceFile, StudySource, StudyStore
 from ranoscope.learning.facts import FactScale, acquired, fact_rows, with_acquired
+from ranoscope.learning.measures import measure_change
 from ranoscope.learning.samplers import EpochSampler
 from ranoscope.learning.targets import class_of
-from ranoscope.learning.transforms import apply, decide
+from ranoscope.learning.transforms import apply, apply_to_labels, decide
 
-Sample = tuple[Tensor, Tensor, int]
+# A pair, its facts and its class and, where masks teach, what they say of it.
+Sample = tuple[Tensor, Tensor, int, *tuple[Tensor, ...]]
 # The class of a sample that is there for the sake of equal shares alone, and is not to be judged.
 PADDING = -1
 
@@ -92,7 +94,11 @@ class SampleDataset(Dataset[Sample]):
 
 
 class CaseDataset(SampleDataset):
-    """Pairs (``case_tensor``), facts (``fact_tensor``) and class indices; augmented when ``seed`` is given."""
+    """Pairs (``case_tensor``), facts (``fact_tensor``) and class indices; augmented when ``seed`` is given.
+
+    Augmented ones also bring tumour labels, uint8 (study, i, j, k), and measures (``measure_change``), where the recipe
+    has masks teach.
+    """
 
     def __init__(
         self, material: Material, cases: list[Case], recipe: Recipe, scale: FactScale, seed: int | None = None
@@ -102,6 +108,7 @@ class CaseDataset(SampleDataset):
         self.cases = cases
         self.recipe = recipe
         self.facts = fact_rows(cases, material.patients, material.store, recipe, scale)
+        self._measures: dict[int, Tensor] = {}
 
     def __getitem__(self, index: int) -> Sample:
         if self.seed is None:
@@ -113,7 +120,12 @@ class CaseDataset(SampleDataset):
         change = decide(recipe.augmentation, present, recipe.grid.voxel_mm, generator)
         studies = (self.store[case.prior_study], self.store[case.current_study])
         facts = with_acquired(self.facts[index], change.kept, recipe)
-        return apply(studies, recipe.sequences, change), facts, self.classes[index]
+        sample = (apply(studies, recipe.sequences, change), facts, self.classes[index])
+        if not recipe.training.auxiliary.needs_masks:
+            return sample
+        if index not in self._measures:
+            self._measures[index] = torch.from_numpy(measure_change(*studies))
+        return (*sample, apply_to_labels(studies, change), self._measures[index])
 
 
 class EqualShares(Dataset[Sample]):
@@ -134,8 +146,8 @@ class EqualShares(Dataset[Sample]):
         whole = len(self.dataset)
         if index < whole:
             return self.dataset[index]
-        pair, facts, _ = self.dataset[index % whole]
-        return pair, facts, PADDING
+        pair, facts, _, *taught = self.dataset[index % whole]
+        return pair, facts, PADDING, *taught
 
 
 def loader(dataset: SampleDataset, recipe: Recipe, processes: int = 1) -> DataLoader[Sample]:

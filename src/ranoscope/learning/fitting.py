@@ -12,7 +12,7 @@ from pathlib import Path
 
 import lightning as L
 
-from ranoscope.config import Recipe, Target
+from ranoscope.config import MissingSequences, Recipe, Target
 from ranoscope.domain import Case
 from ranoscope.learning.data import CaseDataset, Material, loader, uses_cuda
 from ranoscope.learning.diary import Diary, History, best_epoch
@@ -84,7 +84,8 @@ def fit_fold(recipe: Recipe, material: Material, sides: Sides, folder: Path, see
     network = build_network(recipe)
     # Beside the restart files, not among them: another attempt finds it, whatever became of this one.
     initial = prepare_initial_weights(recipe, network, material.store, sides.training, folder.parent, seed, told)
-    module = ResponseModule(network, recipe.training, class_weights(dataset.classes, class_count(recipe)))
+    flags = 2 * len(recipe.sequences) if recipe.missing_sequences is MissingSequences.ZERO_FILL else 0
+    module = ResponseModule(network, recipe.training, class_weights(dataset.classes, class_count(recipe)), flags)
     if recipe.training.compile and (uses_cuda(recipe) or recipe.training.accelerator == "cpu"):
         module.network.compile()
     diary = Diary(dataset.epoch, seed, folder)

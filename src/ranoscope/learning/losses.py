@@ -1,4 +1,4 @@
-"""Losses over logits and class weights: cross-entropy, and focal loss for rare or hard cases."""
+"""Losses over logits: cross-entropy, focal loss for rare or hard cases, ordered and partly known classes."""
 
 from __future__ import annotations
 
@@ -42,6 +42,34 @@ def batch_loss(logits: Tensor, targets: Tensor, settings: TrainingSettings, weig
     hard = parts.gather(1, targets[:, None]).sum()
     smoothing = settings.label_smoothing
     return ((1 - smoothing) * hard + smoothing * parts.mean(dim=1).sum()) / weights[targets].sum()
+
+
+def ordinal_loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Ranked probability score over the classes in their order, a mean over the cases, weighted by class if asked.
+
+    The squared difference of cumulative probabilities, summed over the steps between classes (Epstein 1969): 0 for
+    certainty in the right class, 3 for certainty three classes off.
+
+    Args:
+        logits: (batch, class), float32.
+        targets: class index, (batch,).
+        weights: per class, or None.
+    """
+    steps = torch.arange(logits.shape[1] - 1, device=logits.device)
+    reached = logits.softmax(dim=1).cumsum(dim=1)[:, :-1]
+    losses = (reached - (targets[:, None] <= steps).to(reached.dtype)).square().sum(dim=1)
+    shares = torch.ones_like(losses) if weights is None else weights[targets]
+    return (losses * shares).sum() / shares.sum()
+
+
+def accepted_losses(logits: Tensor, accepted: Tensor) -> Tensor:
+    """−log of the probability of any accepted class, (batch,): for cases of which it is known what they can be.
+
+    Args:
+        logits: (batch, class), float32.
+        accepted: bool (batch, class), at least one per case.
+    """
+    return logits.logsumexp(dim=1) - logits.masked_fill(~accepted, -torch.inf).logsumexp(dim=1)
 
 
 def case_losses(logits: Tensor, targets: Tensor, settings: TrainingSettings) -> Tensor:

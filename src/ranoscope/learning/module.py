@@ -14,12 +14,16 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassRecall
 
 from ranoscope.config import TrainingSettings
+from ranoscope.learning.auxiliary import auxiliary_loss
 from ranoscope.learning.checkpoints import load_weights
+from ranoscope.learning.consistency import CURRENT, PRIOR, ShownPairs, consistency_loss
 from ranoscope.learning.data import PADDING
-from ranoscope.learning.losses import batch_loss, case_losses
+from ranoscope.learning.losses import batch_loss, case_losses, ordinal_loss
 from ranoscope.learning.networks import PairNetwork
+from ranoscope.learning.networks.change_aware import ChangeAwareNetwork
 
-Batch = tuple[Tensor, Tensor, Tensor]
+# Pairs, facts, class indices and, where masks teach, what they say of each case.
+Batch = tuple[Tensor, Tensor, Tensor, *tuple[Tensor, ...]]
 
 
 class ResponseModule(L.LightningModule):
@@ -30,10 +34,18 @@ class ResponseModule(L.LightningModule):
     being trained but a running average of its weights.
     """
 
-    def __init__(self, network: PairNetwork, settings: TrainingSettings, weights: Tensor) -> None:
-        """``weights``: 1 / prevalence of each class; which of the losses they enter is for ``settings`` to say."""
+    def __init__(self, network: PairNetwork, settings: TrainingSettings, weights: Tensor, flags: int = 0) -> None:
+        """Nothing is trained yet.
+
+        Args:
+            network: what is trained.
+            settings: how.
+            weights: 1 / prevalence of each class; which of the losses they enter is for ``settings`` to say.
+            flags: how many of the last facts say which sequences each study has, the prior's first.
+        """
         super().__init__()
         self.network = network
+        self.flags = flags
         self.average: AveragedModel | None = None
         if settings.weight_averaging > 0:
             keep = get_ema_multi_avg_fn(settings.weight_averaging)
@@ -68,16 +80,34 @@ class ResponseModule(L.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one training batch."""
-        pairs, facts, targets = batch
-        logits = answer(self.network, pairs, facts)
-        weights = self.weights if self.settings.imbalance in ("loss", "both") else None
-        loss = batch_loss(logits.float(), targets, self.settings, weights)
+        pairs, facts, targets, *taught = batch
+        settings = self.settings
+        weights = self.weights if settings.imbalance in ("loss", "both") else None
+        if settings.consistency.is_asked or settings.auxiliary.needs_masks:
+            logits, loss = self._show(ShownPairs(self.network, pairs, facts, self.flags), targets, taught)
+        else:
+            logits, loss = answer(self.network, pairs, facts), torch.zeros((), device=self.device)
+        logits = logits.float()
+        loss = loss + batch_loss(logits, targets, settings, weights)
+        if settings.ordinal > 0:
+            loss = loss + settings.ordinal * ordinal_loss(logits, targets, weights)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(targets))
         return loss
 
+    def _show(self, shown: ShownPairs, targets: Tensor, taught: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits of a batch, and the loss of what is taught besides the response."""
+        settings = self.settings
+        loss = consistency_loss(shown, targets, settings.consistency)
+        if not settings.auxiliary.needs_masks:
+            return shown.logits(), loss
+        network = cast(ChangeAwareNetwork, self.network)
+        reading = network.read(shown.seen(PRIOR), shown.seen(CURRENT), shown.facts(PRIOR, CURRENT))
+        tumours, measures = taught
+        return reading.logits, loss + auxiliary_loss(reading, tumours, measures, settings.auxiliary)
+
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss and recall of the inner validation set, the loss as if it were one batch; padding has no weight."""
-        pairs, facts, targets = batch
+        pairs, facts, targets, *_ = batch
         logits = answer(self.judged, pairs, facts).float()
         judged, classes = targets != PADDING, targets.clamp_min(0)
         losses = case_losses(logits, classes, self.settings)

@@ -74,7 +74,7 @@ def probabilities(network: PairNetwork, dataset: SampleDataset, recipe: Recipe) 
     device = torch.device("cuda" if uses_cuda(recipe) else "cpu")
     network = network.to(device).eval()
     answers = []
-    for pairs, facts, _ in loader(dataset, recipe):
+    for pairs, facts, *_ in loader(dataset, recipe):
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.training.precision == "bf16-mixed"):
             logits = answer(network, pairs.to(device, non_blocking=True), facts.to(device, non_blocking=True))
         answers.append(logits.float().softmax(dim=1).cpu())

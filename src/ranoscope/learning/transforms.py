@@ -115,6 +115,17 @@ def apply(studies: tuple[AlignedStudy, AlignedStudy], sequences: tuple[Sequence,
     return torch.from_numpy(result)
 
 
+def apply_to_labels(studies: tuple[AlignedStudy, AlignedStudy], change: Change) -> Tensor:
+    """The tumour labels of both studies where ``apply`` puts their images, uint8 (study, i, j, k)."""
+    result = np.zeros((2, *studies[0].brain.shape), dtype=np.uint8)
+    mirror = tuple(slice(None, None, -1 if flip else 1) for flip in change.flips)
+    for place, study in zip(result, studies, strict=True):
+        whole = tuple(slice(0, size) for size in study.brain.shape)
+        take, put = _move((whole[0], whole[1], whole[2]), study.brain.shape, change.shift_voxels)
+        place[mirror][put] = study.tumour[take]
+    return torch.from_numpy(result)
+
+
 def _uniform(generator: np.random.Generator, low: float, high: float, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return generator.uniform(low, high, shape).astype(np.float32)
 

@@ -1,0 +1,59 @@
+"""What tumour masks teach a network with tissues: where tumour is, how much it changed, and what is new."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ranoscope.config import AuxiliarySettings
+from ranoscope.domain import Tissue
+from ranoscope.learning.measures import MEASURES
+from ranoscope.learning.networks.change_aware import Reading
+
+# Keeps Dice finite and smooth where there is nothing: about a cell.
+_SMOOTH = 1.0
+
+
+def auxiliary_loss(reading: Reading, tumours: Tensor, measures: Tensor, settings: AuxiliarySettings) -> Tensor:
+    """The weighted losses of a batch; both parts enter, with whatever weight, so that every parameter has a gradient.
+
+    Args:
+        reading: of the network.
+        tumours: ``Tissue`` labels, uint8 (batch, study, i, j, k).
+        measures: ``MEASURES`` of each pair by its masks, float32 (batch, 3).
+        settings: weights.
+    """
+    shares = _tissue_shares(tumours)
+    scales = zip(reading.tissues, reading.steps, strict=True)
+    where = torch.stack([_segmentation_loss(logits.float(), _in_cells(shares, step)) for logits, step in scales]).mean()
+    return settings.segmentation * where + settings.measures * _measure_loss(reading.measures.float(), measures)
+
+
+def _tissue_shares(tumours: Tensor) -> Tensor:
+    """Enhancing and whole tumour, float32 (2 * batch, 2, i, j, k), prior studies first."""
+    labels = tumours.transpose(0, 1).flatten(0, 1)
+    return torch.stack([labels == Tissue.ENHANCING, labels != Tissue.BACKGROUND], dim=1).float()
+
+
+def _in_cells(shares: Tensor, step: int) -> Tensor:
+    """Means over the voxels around each cell's centre, which is on every ``step``-th voxel along each axis."""
+    return F.avg_pool3d(shares, step + 1, stride=step, padding=step // 2)
+
+
+def _segmentation_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Cross-entropy and soft Dice against the share of each cell that is tissue; Dice over the batch as a whole.
+
+    Over the batch, because a study without enhancing tumour has no Dice of its own.
+    """
+    likely = logits.sigmoid()
+    overlap, total = ((likely * wanted).sum(dim=(0, 2, 3, 4)), (likely**2 + wanted**2).sum(dim=(0, 2, 3, 4)))
+    dice = 1 - (2 * overlap + _SMOOTH) / (total + _SMOOTH)
+    return F.binary_cross_entropy_with_logits(logits, wanted) + dice.mean()
+
+
+def _measure_loss(found: Tensor, measures: Tensor) -> Tensor:
+    """Smooth L1 of both growths, cross-entropy of the new lesion."""
+    growths = len(MEASURES) - 1
+    new = F.binary_cross_entropy_with_logits(found[:, growths], measures[:, growths])
+    return F.smooth_l1_loss(found[:, :growths], measures[:, :growths]) + new

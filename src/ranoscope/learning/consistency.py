@@ -1,0 +1,83 @@
+"""What must hold of a pair shown otherwise: exchanged, or one of its studies twice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ranoscope.config import ConsistencySettings
+from ranoscope.domain import RESPONSES, Response
+from ranoscope.learning.losses import accepted_losses
+from ranoscope.learning.networks import PairNetwork
+
+PRIOR, CURRENT = 0, 1
+_PD, _SD, _PR, _CR = Response.PD, Response.SD, Response.PR, Response.CR
+# What may be said, by the expert's response, of the pair exchanged; of the current study twice; of the prior one twice.
+# PR and CR against the study before need not have shrunk: LUMIERE's CR mostly follow CR, nothing to nothing.
+_EXCHANGED = {_PD: (_PR, _CR), _SD: (_SD,), _PR: (_PD,), _CR: (_PD, _CR)}
+_CURRENT_TWICE = {_PD: (_SD,), _SD: (_SD,), _PR: (_SD,), _CR: (_SD, _CR)}
+_PRIOR_TWICE = {_PD: (_SD, _CR), _SD: (_SD,), _PR: (_SD,), _CR: (_SD, _CR)}
+
+
+class ShownPairs:
+    """A batch of pairs that a network can be asked about in any order of its studies, each encoded once if possible."""
+
+    def __init__(self, network: PairNetwork, pairs: Tensor, facts: Tensor, flags: int) -> None:
+        """``facts``: (batch, n), n may be 0; ``flags``: how many of the last of them say what each study has."""
+        self.network, self._pairs, self._facts, self._flags = network, pairs, facts, flags
+        self._seen: list[tuple[Tensor, ...]] = []
+        if network.sees_apart:
+            self._seen = [scale.chunk(2) for scale in network.see(pairs.transpose(0, 1).flatten(0, 1))]
+
+    def logits(self, earlier: int = PRIOR, later: int = CURRENT) -> Tensor:
+        """(batch, class), with these studies as the prior and the current one."""
+        facts = self.facts(earlier, later)
+        if self.network.sees_apart:
+            return self.network.judge(self.seen(earlier), self.seen(later), facts)
+        pairs = self._pairs if (earlier, later) == (PRIOR, CURRENT) else self._pairs[:, [earlier, later]]
+        answer: Tensor = self.network(pairs, facts)
+        return answer
+
+    def seen(self, study: int) -> list[Tensor]:
+        """What the network saw of this study, of a network that sees studies apart."""
+        return [scale[study] for scale in self._seen]
+
+    def facts(self, earlier: int, later: int) -> Tensor | None:
+        """The facts, of which those on what each study has follow the studies."""
+        if not self._facts.shape[1]:
+            return None
+        if not self._flags or (earlier, later) == (PRIOR, CURRENT):
+            return self._facts
+        halves = self._facts[:, -self._flags :].chunk(2, dim=1)
+        return torch.cat([self._facts[:, : -self._flags], halves[earlier], halves[later]], dim=1)
+
+
+def consistency_loss(shown: ShownPairs, targets: Tensor, settings: ConsistencySettings) -> Tensor:
+    """The weighted loss of answers that cannot be right, 0 where nothing is asked for.
+
+    Classes are not weighted: what is asked holds of every case alike.
+
+    Args:
+        shown: the batch.
+        targets: class index (batch,): of the four responses, or of PD and the rest.
+        settings: weights.
+    """
+    total = torch.zeros((), device=targets.device)
+    asked = [(settings.swap, CURRENT, PRIOR, _EXCHANGED)]
+    asked += [(settings.same / 2, CURRENT, CURRENT, _CURRENT_TWICE), (settings.same / 2, PRIOR, PRIOR, _PRIOR_TWICE)]
+    for weight, earlier, later, accepted in asked:
+        if weight > 0:
+            logits = shown.logits(earlier, later).float()
+            allowed = _table(accepted, logits.shape[1], targets.device)[targets]
+            total = total + weight * accepted_losses(logits, allowed).mean()
+    return total
+
+
+def _table(accepted: dict[Response, tuple[Response, ...]], classes: int, device: torch.device) -> Tensor:
+    """Which classes (class, class) may be said of a case of each; PD and the rest: the rest's is what any of it may."""
+    place = {response: min(response.class_index, classes - 1) for response in RESPONSES}
+    table = torch.zeros(classes, classes, dtype=torch.bool, device=device)
+    for response, allowed in accepted.items():
+        for one in allowed:
+            table[place[response], place[one]] = True
+    return table

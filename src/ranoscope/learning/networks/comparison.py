@@ -1,0 +1,152 @@
+"""What changed between two studies: evidence maps of both, compared as a whole and place by place."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ranoscope.config import ChangeAwareSettings, Comparison
+
+# Features per finding.
+_COUNTS = {Comparison.AMOUNT: 2, Comparison.GROWTH: 1, Comparison.SPOT: 2, Comparison.MOVED: 2, Comparison.MATCHED: 2}
+# Shares of the volume below this are as good as none; it keeps the logarithm of an absent finding finite.
+_LEAST_AMOUNT = 1e-3
+# The same for taught tissues, which are shares of the volume in earnest: 0.5 ml of the default box of 4.9 l.
+_LEAST_TISSUE = 1e-4
+# Findings begin as absent nearly everywhere, so that from the first step on only what stands out (features have unit
+# variance) adds to an amount; begun at 0, half the brain counts and training stays on a plateau for many epochs.
+_ABSENT = -2.0
+# Taught tissues begin near their share of a brain, about one voxel in fifty.
+_RARE = -4.0
+# Enhancing tumour, and whole tumour: every label but background.
+TISSUES = 2
+# Features by which a place is recognised in the other study, and how far around it is searched, in cells.
+_MARKS, _REACH = 8, 1
+
+
+class Evidence(nn.Module):
+    """Where each learnt finding is, and how much of it: non-negative maps of both studies, the prior's channels first.
+
+    Not normalised: that would take away the amount, and response is a statement about amounts. Behind a study's
+    findings stand its taught tissues, if there are any, as squared probabilities: what is unlikely everywhere shall not
+    add up to a tumour.
+    """
+
+    def __init__(self, channels: int, findings: int, tissues: bool = False) -> None:
+        super().__init__()
+        self.findings = nn.Conv3d(channels, findings, kernel_size=1)
+        nn.init.constant_(self.findings.get_parameter("bias"), _ABSENT)
+        self.tissues = nn.Conv3d(channels, TISSUES, kernel_size=1) if tissues else None
+        if self.tissues is not None:
+            nn.init.constant_(self.tissues.get_parameter("bias"), _RARE)
+        self.maps = findings + (TISSUES if tissues else 0)
+        least = torch.cat([torch.full((findings,), _LEAST_AMOUNT), torch.full((self.maps - findings,), _LEAST_TISSUE)])
+        self.least: Tensor
+        self.register_buffer("least", least, persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (batch, 2 * maps, i, j, k) from features (2 * batch, channels, i, j, k), prior studies first."""
+        found = F.relu(self.findings(features))
+        if self.tissues is not None:
+            found = torch.cat([found, self.tissues(features).sigmoid().square()], dim=1)
+        prior, current = found.chunk(2)
+        return torch.cat([prior, current], dim=1)
+
+    def tissue_logits(self, features: Tensor) -> Tensor:
+        """Logits (2 * batch, enhancing and whole tumour, i, j, k), where tissues are taught."""
+        assert self.tissues is not None
+        logits: Tensor = self.tissues(features)
+        return logits
+
+
+class Compared(nn.Module):
+    """One scale's evidence, compared in the ways that the settings list."""
+
+    def __init__(self, settings: ChangeAwareSettings, channels: int, cell_mm: float) -> None:
+        """``channels``: of the features; ``cell_mm``: edge of their cells, in millimetres."""
+        super().__init__()
+        self.evidence = Evidence(channels, settings.findings, settings.tissues)
+        self.ways = tuple(way for way in Comparison if way in settings.comparison)
+        self.reach = math.ceil(settings.tolerance_mm / cell_mm - 1e-6)
+        self.matching = Matching(channels) if Comparison.MATCHED in self.ways else None
+        self.width = self.evidence.maps * sum(_COUNTS[way] for way in self.ways)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """What changed, (batch, ``width``), float32, from features (2 * batch, channels, i, j, k), prior first.
+
+        Amounts are averages over the volume, on a log scale, so that growth by 40 % is the same step for a small and a
+        large lesion. Each study's own amount stays in, because "nothing there, before and now" (CR) and "something
+        there, before and now" (SD) have the same difference.
+        """
+        prior, current = self.evidence(features).float().chunk(2, dim=1)
+        least = self.evidence.least
+        amounts = [(part.mean(dim=(2, 3, 4)) + least).log() for part in (prior, current)]
+        parts: list[Tensor] = []
+        for way in self.ways:
+            if way is Comparison.AMOUNT:
+                parts += amounts
+            elif way is Comparison.GROWTH:
+                parts.append(amounts[1] - amounts[0])
+            elif way is Comparison.SPOT:
+                parts += [part.amax(dim=(2, 3, 4)).log1p() for part in (prior, current)]
+            elif way is Comparison.MOVED:
+                parts += _moved((prior, current), (_near(prior, self.reach), _near(current, self.reach)), least)
+            elif self.matching is not None:
+                parts += _moved((prior, current), self.matching(features, prior, current), least)
+        return torch.cat(parts, dim=1)
+
+
+class Matching(nn.Module):
+    """Looks for each place of one study in the other, near the same place, by attention over learnt marks."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.marks = nn.Conv3d(channels, _MARKS, kernel_size=1, bias=False)
+        steps = torch.stack(torch.meshgrid([torch.arange(-_REACH, _REACH + 1)] * 3, indexing="ij"), dim=-1)
+        # Begins near the place itself: each cell away makes a match e times less likely.
+        self.nearness = nn.Parameter(-steps.flatten(0, 2).float().norm(dim=1))
+
+    def forward(self, features: Tensor, prior: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+        """The prior's evidence as it is found in the current study's frame, and the other way round.
+
+        Args:
+            features: (2 * batch, channels, i, j, k), prior studies first.
+            prior: evidence (batch, map, i, j, k); ``current`` likewise.
+        """
+        marks = F.normalize(self.marks(features).float(), dim=1)
+        before, now = marks.chunk(2)
+        return self._bring(now, before, prior), self._bring(before, now, current)
+
+    def _bring(self, here: Tensor, there: Tensor, evidence: Tensor) -> Tensor:
+        """Evidence of the other study, at each place the average over its neighbours that look alike."""
+        neighbours = _shifted(there)
+        likeness = torch.stack([(here * other).sum(dim=1) for other in neighbours], dim=1)
+        shares = (likeness * math.sqrt(_MARKS) + self.nearness[:, None, None, None]).softmax(dim=1)
+        found = torch.zeros_like(evidence)
+        for place, other in enumerate(_shifted(evidence)):
+            found = found + shares[:, place, None] * other
+        return found
+
+
+def _shifted(maps: Tensor) -> list[Tensor]:
+    """The maps moved by every step within reach along i, j and k; what comes from outside repeats the border."""
+    padded = F.pad(maps, (_REACH,) * 6, mode="replicate")
+    sizes, span = maps.shape[2:], range(2 * _REACH + 1)
+    return [
+        padded[:, :, i : i + sizes[0], j : j + sizes[1], k : k + sizes[2]] for i in span for j in span for k in span
+    ]
+
+
+def _near(evidence: Tensor, reach: int) -> Tensor:
+    """The strongest evidence within so many cells of each place."""
+    return F.max_pool3d(evidence, 2 * reach + 1, stride=1, padding=reach) if reach else evidence
+
+
+def _moved(studies: tuple[Tensor, Tensor], counterparts: tuple[Tensor, Tensor], least: Tensor) -> list[Tensor]:
+    """How much came and how much went, each (batch, map): evidence without a counterpart in the other study."""
+    (prior, current), (prior_there, current_there) = studies, counterparts
+    steps = (F.relu(current - prior_there), F.relu(prior - current_there))
+    return [(step.mean(dim=(2, 3, 4)) / least).log1p() for step in steps]
