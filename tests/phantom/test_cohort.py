@@ -38,11 +38,44 @@ def digest(root: Path) -> dict[str, str]:
     }
 
 
+# Of SMALL as it was before there were difficulties. Tables to the byte; of images the sum of voxels and of their
+# squares, as another CPU may round a voxel otherwise.
+TABLES = {
+    "LUMIERE-Demographics_Pathology.csv": "d74566292cc12bad2db33ac2565300dab3e5ad7f235840ce51c6a1253e797b80",
+    "LUMIERE-ExpertRating-v202211.csv": "83136c710c9421c4baa14136654c515e4730854465f22ad7fe0b7c316751ebee",
+    "LUMIERE-MRinfo.csv": "48f11d4b04c6a5b5ae2e3aa23112d81d77ec3c57d8f9bbaab41fee25d657c110",
+    "LUMIERE-datacompleteness.csv": "0cb1c3229308413258ebd8b8d5d22d78dac4b9c04c5dfbaceb9e878ba480cbf0",
+    "README.md": "d854857bb440fa4e7034a8dedab8602cc6127bbe0a693c35c4006dd8fff1b5b4",
+    "phantom.json": "da42c90f5015f5060287951b9f3d891b7a560a24f7f767cd96ea8b7ae8d10c3f",
+    "phantom_truth.csv": "f3b3633727de2bc1c26b5d9d42b166e4a0e1d0c73ff300f9b29393a06c034224",
+}
+IMAGES = {
+    "CT1.nii.gz": (2555956, 763171624),
+    "FLAIR.nii.gz": (2901931, 804061519),
+    "DeepBraTumIA-segmentation/atlas/skull_strip/t2_skull_strip.nii.gz": (2540185, 780285196.75),
+    "DeepBraTumIA-segmentation/atlas/segmentation/seg_mask.nii.gz": (120, 330),
+    "DeepBraTumIA-segmentation/atlas/skull_strip/brain_mask.nii.gz": (8973, 8973),
+    "HD-GLIO-AUTO-segmentation/registered/T1_r2s_bet_reg.nii.gz": (3279279, 1047598063),
+}
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("whole")
     make_phantom(root, SMALL, 1, silent)
-    return digest(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(small: Path) -> dict[str, str]:
+    return digest(small)
+
+
+def test_the_standard_cohort_is_the_one_it_always_was(small, whole, load):
+    assert {name: whole[name] for name in TABLES} == TABLES
+    for name, sums in IMAGES.items():
+        voxels = load(small / "Imaging/Patient-002/week-006" / name)[0].astype(float)
+        assert (voxels.sum(), (voxels**2).sum()) == pytest.approx(sums, rel=2e-4), name
 
 
 def test_workers_do_not_change_a_byte(whole, tmp_path):
@@ -92,7 +125,7 @@ def test_killed_in_the_middle_of_a_visit_and_resumed(whole, tmp_path):
     code = (
         "import sys, pathlib; from ranoscope.config import PhantomSettings; "
         "from ranoscope.phantom.cohort import make_phantom; "
-        f"make_phantom(pathlib.Path(sys.argv[1]), PhantomSettings(**{SMALL.model_dump()}), 1, lambda *_: None)"
+        f"make_phantom(pathlib.Path(sys.argv[1]), PhantomSettings(**{SMALL.model_dump(mode='json')}), 1, lambda *_: None)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(out)])
     deadline = time.monotonic() + 60

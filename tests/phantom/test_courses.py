@@ -14,7 +14,8 @@ from sklearn.metrics import balanced_accuracy_score
 
 from ranoscope.config import PhantomSettings
 from ranoscope.domain import Response, VisitState
-from ranoscope.phantom.courses import PlannedVisit, draw_course, judge, quotas, read_with_noise
+from ranoscope.phantom.courses import PlannedVisit, draw_course, judge, quotas, read_with_noise, reading_chances
+from ranoscope.phantom.difficulty import HARD, STANDARD
 from ranoscope.phantom.plans import PatientPlan, plan_cohort
 
 CR, PR, SD, PD = Response.CR, Response.PR, Response.SD, Response.PD
@@ -66,9 +67,9 @@ def judged_again(visits: list[PlannedVisit]) -> list[object]:
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=SEEDS, bound=st.sampled_from((None, PR, CR)))
-def test_truth_follows_from_the_recorded_volumes(seed, bound):
-    course = draw_course(np.random.default_rng(seed), bound)
+@given(seed=SEEDS, bound=st.sampled_from((None, PR, CR)), traits=st.sampled_from((STANDARD.tumour, HARD.tumour)))
+def test_truth_follows_from_the_recorded_volumes(seed, bound, traits):
+    course = draw_course(np.random.default_rng(seed), bound, traits)
     truths = [visit.truth for visit in course]
     assert truths == judged_again(course)
     assert truths[:2] == [VisitState.PRE_OP, VisitState.POST_OP]
@@ -135,6 +136,22 @@ def test_readers_err_by_one_category(truth):
     kept = [read_with_noise(generator, truth, 0.2) is truth for _ in range(2000)]
     assert 0.75 < np.mean(kept) < 0.85
     assert read_with_noise(generator, VisitState.POST_OP, 1.0) is VisitState.POST_OP
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.7, 1.0])
+def test_reading_chances_are_how_often_readers_write(noise):
+    generator, chances = np.random.default_rng(8), reading_chances(noise)
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    for truth in Response:
+        read = Counter(read_with_noise(generator, truth, noise).class_index for _ in range(3000))
+        seen = [read[place] / 3000 for place in range(4)]
+        np.testing.assert_allclose(chances[truth.class_index], seen, atol=0.035)
+
+
+def test_reading_chances_by_hand():
+    """PD is read as SD when misread, CR as PR, the two between them as the worse one four times in five."""
+    expected = [[0.9, 0.1, 0, 0], [0.08, 0.9, 0.02, 0], [0, 0.08, 0.9, 0.02], [0, 0, 0.1, 0.9]]
+    np.testing.assert_allclose(reading_chances(0.1), expected)
 
 
 @pytest.mark.parametrize("patients", [1, 5, 12, 24, 40, 200])

@@ -15,6 +15,7 @@ from ranoscope.cli.app import DATA, DEMO, JOURNEY, SPLITS, OutOption, RunArgumen
 from ranoscope.cli.terminal import OUT
 from ranoscope.config import (
     CohortSettings,
+    Difficulty,
     DuplicatePolicy,
     FoldProtocol,
     FoldSettings,
@@ -45,9 +46,18 @@ def phantom(
     patients: Annotated[int, typer.Option(min=1, max=999, help="Number of synthetic patients.")] = 12,
     voxel_mm: Annotated[float, typer.Option(min=1, max=6, help="Voxel edge, mm; 1 = LUMIERE's own grids.")] = 3.0,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    difficulty: Annotated[
+        Difficulty, typer.Option(help="hard: other anatomy, untidier tumours, worse scans, readers who err more.")
+    ] = Difficulty.STANDARD,
     reader_noise: Annotated[
-        float, typer.Option(min=0, max=1, help="Chance that a rating is replaced by a neighbouring category.")
-    ] = PhantomSettings().reader_noise,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Chance that a rating is replaced by a neighbouring category. Of itself "
+            f"{PhantomSettings().reader_noise:g}, hard {PhantomSettings(difficulty=Difficulty.HARD).reader_noise:g}.",
+        ),
+    ] = None,
     planted_mark: Annotated[
         float,
         typer.Option(
@@ -62,9 +72,11 @@ def phantom(
         "patients": patients,
         "voxel_mm": voxel_mm,
         "seed": seed,
-        "reader_noise": reader_noise,
+        "difficulty": difficulty,
         "planted_mark": planted_mark,
     }
+    if reader_noise is not None:
+        content["reader_noise"] = reader_noise
     stages.run_phantom(out, parse_settings(PhantomSettings, content, "the options of `ranoscope phantom`"))
 
 

@@ -41,9 +41,21 @@ class CohortSettings(Settings):
     required_sequences: tuple[Sequence, ...] = SEQUENCES
 
 
+class Difficulty(StrEnum):
+    """How far a synthetic cohort is from a textbook's pictures; ``phantom.difficulty`` holds what each means."""
+
+    STANDARD = "standard"
+    HARD = "hard"
+
+
+# Chance that a rating is replaced by a neighbouring category, where the user names none.
+_READER_NOISE = {Difficulty.STANDARD: 0.05, Difficulty.HARD: 0.10}
+
+
 class PhantomSettings(Settings):
     """A synthetic cohort. ``reader_noise``: chance that a rating is replaced by a neighbouring category.
 
+    ``difficulty``: ``hard`` has other anatomy, untidier tumours, worse scans and twice the reader noise.
     ``planted_mark``: chance that a visit rated PD carries a bright mark far from any tumour; other visits carry it with
     the remaining chance, so that 1 gives the rating away and 0.5 says nothing. 0: no mark anywhere.
     """
@@ -51,7 +63,10 @@ class PhantomSettings(Settings):
     patients: Annotated[int, Field(ge=1, le=999)] = 12
     voxel_mm: Annotated[float, Field(ge=1, le=6)] = 3.0
     seed: int = 0
-    reader_noise: Annotated[float, Field(ge=0, le=1)] = 0.05
+    difficulty: Difficulty = Difficulty.STANDARD
+    reader_noise: Annotated[
+        float, Field(ge=0, le=1, default_factory=lambda known: _READER_NOISE[known.get("difficulty", "standard")])
+    ]
     planted_mark: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @model_validator(mode="after")

@@ -12,16 +12,17 @@ from scipy import ndimage
 from scipy.interpolate import BSpline
 from scipy.sparse import csr_array
 
+from ranoscope.phantom.difficulty import STANDARD, BrainTraits
+
 Image = NDArray[np.float32]
 
 # LUMIERE's atlas grid at 1 mm: 182 x 218 x 182, axes L-A-S, the affine of FSL's MNI152.
 _SHAPE_1MM = np.array((182, 218, 182))
 _ORIGIN = (90.0, -126.0, -72.0)
-# Smooth deformation: control points every 30 mm or so, standard deviation 2 mm: lobes move, gyri stay plausible.
-_CONTROL_POINTS = 7
-_DEFORMATION_MM = 2.0
 # Third ventricle and bodies of the lateral ventricles in MNI space, the centre from which ventricles widen.
 _VENTRICLES_MM = np.array((0.0, -15.0, 14.0))
+# Where one side's ventricle becomes the other's: the septum is thin.
+_SEPTUM_MM = 10.0
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,17 @@ def atlas_grid(voxel_mm: float) -> tuple[tuple[int, int, int], NDArray[np.float6
     return (int(shape[0]), int(shape[1]), int(shape[2])), affine
 
 
-def make_anatomy(generator: np.random.Generator, voxel_mm: float) -> Anatomy:
+def make_anatomy(generator: np.random.Generator, voxel_mm: float, traits: BrainTraits = STANDARD.brain) -> Anatomy:
     """Draw one patient's brain."""
+    apart = generator.spawn(1)[0]
     shape, affine = atlas_grid(voxel_mm)
-    places = _deformed_places(generator, shape, affine)
+    places = _deformed_places(generator, apart, (shape, affine), traits)
     grey, white, head = (_sample(name, places, voxel_mm) for name in ("grey", "white", "t1"))
     brain = ndimage.binary_fill_holes(ndimage.binary_opening(head > 0.15, ndimage.generate_binary_structure(3, 2)))
-    brain = _largest(np.asarray(brain, dtype=bool))
+    brain = largest_piece(np.asarray(brain, dtype=bool))
     total = np.maximum(grey + white, 1e-3)
-    solid = np.clip(grey + white, 0, 1)
+    lost = apart.uniform(*traits.atrophy)
+    solid = np.clip((np.clip(grey + white, 0, 1) - lost) / (1 - lost), 0, 1)
     white = np.where(brain, white / total * solid, 0).astype(np.float32)
     grey = np.where(brain, grey / total * solid, 0).astype(np.float32)
     fluid = np.where(brain, 1 - grey - white, 0).astype(np.float32)
@@ -110,20 +113,27 @@ def _sample(name: str, places: NDArray[np.float64], voxel_mm: float) -> Image:
 
 
 def _deformed_places(
-    generator: np.random.Generator, shape: tuple[int, int, int], affine: NDArray[np.float64]
+    generator: np.random.Generator,
+    apart: np.random.Generator,
+    grid: tuple[tuple[int, int, int], NDArray[np.float64]],
+    traits: BrainTraits,
 ) -> NDArray[np.float64]:
-    """World place in the template (3, i, j, k) that each voxel of the patient shows."""
+    """World place in the template (3, i, j, k) that each voxel of the patient shows; ``apart``: for asymmetry."""
+    shape, affine = grid
     indices = np.indices(shape, dtype=np.float64)
     world = np.einsum("ab,b...->a...", affine[:3, :3], indices) + affine[:3, 3][:, None, None, None]
-    scale = 1 + generator.normal(0, 0.025, 3)
+    scale = 1 + generator.normal(0, traits.scale_sd, 3)
     centre = np.array((0.0, -18.0, 10.0))
     places = (world - centre[:, None, None, None]) * scale[:, None, None, None] + centre[:, None, None, None]
-    widening = generator.normal(0.08, 0.1)
+    mean, spread, least, most = traits.ventricles
+    widening = np.clip(generator.normal(mean, spread), least, most)
     away = world - _VENTRICLES_MM[:, None, None, None]
     near = np.exp(-(away**2).sum(axis=0) / (2 * 28.0**2))
-    places -= np.clip(widening, -0.12, 0.3) * near * away
+    sides = 1 + np.clip(apart.normal(0, traits.asymmetry_sd), -0.5, 0.5) * np.tanh(away[0] / _SEPTUM_MM)
+    places -= widening * near * sides * away
     for axis in range(3):
-        places[axis] += _DEFORMATION_MM * smooth_noise(generator, shape, _CONTROL_POINTS)
+        for size_mm, points in traits.deformations:
+            places[axis] += size_mm * smooth_noise(generator, shape, points)
     return np.asarray(places, dtype=np.float64)
 
 
@@ -136,7 +146,8 @@ def _vessels(generator: np.random.Generator, fluid: Image, brain: NDArray[np.boo
     return np.asarray(lines * np.clip(4 * fluid * (1 - fluid), 0, 1) * brain, dtype=np.float32)
 
 
-def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest connected piece (faces touch) of a mask."""
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask

@@ -10,18 +10,24 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from ranoscope import runs
-from ranoscope.config import PhantomSettings
+from ranoscope.config import Difficulty, PhantomSettings
 from ranoscope.domain import RESEARCH_USE_ONLY
 from ranoscope.errors import RunError, problem
 from ranoscope.phantom.anatomy import make_anatomy
+from ranoscope.phantom.difficulty import SCANNERS, TRAITS
+from ranoscope.phantom.findings import draw_findings, draw_frailty, lay_findings
 from ranoscope.phantom.mark import MARK_CENTRE_MM, MARK_EDGE_MM, plant_marks
+from ranoscope.phantom.mass_effect import push_aside
 from ranoscope.phantom.plans import PatientPlan, plan_cohort
+from ranoscope.phantom.scanner import Look
 from ranoscope.phantom.tables import write_mr_info, write_tables
+from ranoscope.phantom.truth import ABOUT
 from ranoscope.phantom.tumour import draw_tissue, make_sites
 from ranoscope.phantom.writer import VisitContent, write_visit
 
-ABOUT = "phantom.json"
 Progress = Callable[[int, int, str], None]
+# Keeps the draws of findings apart from those of courses (no number), anatomy (1), images (2) and others below 10.
+_FINDINGS_STREAM = 12
 
 _README = f"""# A synthetic cohort in LUMIERE's shape
 
@@ -30,9 +36,20 @@ the disease from a simulation. Names, grids, types, label conventions and tables
 data set, quirks included; `phantom_truth.csv` and `{ABOUT}` are the only files LUMIERE does not have.
 
 What it can show: that software reads, aligns, learns, scores and explains as it should. What it cannot show: how well
-anything works on patients. Tumours displace nothing (no mass effect), there is no pseudoprogression, no bleeding and no
-radiation change, and most ratings show in the two scans alone, which is not so in life. {RESEARCH_USE_ONLY}
+anything works on patients. {{limits}} {RESEARCH_USE_ONLY}
 """
+_LIMITS = {
+    Difficulty.STANDARD: """\
+Tumours displace nothing (no mass effect), there is no pseudoprogression, no bleeding and no
+radiation change, and most ratings show in the two scans alone, which is not so in life.""",
+    Difficulty.HARD: """\
+This is a *hard* cohort: tumours are irregular and push
+tissue aside, white matter ages and changes with treatment, cavities hold blood, scanners and their contrasts change,
+slices are thick with gaps, visits are noisy, some show motion, the skull-strip errs, registration leaves a rest, and
+readers err twice as often unless asked otherwise. It is still a simulation of its author's making: one template is
+behind every brain, there is no pseudoprogression, no antiangiogenic effect and no susceptibility artefact, masks know
+the truth but for errors at their borders, and most ratings show in the two scans alone, which is not so in life.""",
+}
 _ABOUT_THE_MARK = f"""
 **A shortcut is planted here.** A bright cube of {MARK_EDGE_MM:g} mm at {MARK_CENTRE_MM} mm (atlas, RAS), in the
 cerebellum far from any tumour, is in every image of some visits and in no mask. A visit rated PD carries it with chance
@@ -48,7 +65,7 @@ def make_phantom(out: Path, settings: PhantomSettings, workers: int, progress: P
 
     Args:
         out: the folder that will hold ``Imaging/`` and the tables.
-        settings: size, voxel edge, seed, reader noise and planted mark.
+        settings: size, voxel edge, seed, difficulty, reader noise and planted mark.
         workers: patients rendered side by side.
         progress: told (done, total, what) after every patient.
 
@@ -70,12 +87,14 @@ def make_phantom(out: Path, settings: PhantomSettings, workers: int, progress: P
     write_mr_info(out, plans)
     write_tables(out, plans)
     mark = _ABOUT_THE_MARK.format(settings.planted_mark) if settings.planted_mark else ""
-    runs.write_text(out / "README.md", _README + mark)
+    runs.write_text(out / "README.md", _README.format(limits=_LIMITS[settings.difficulty]) + mark)
 
 
 def _describe(settings: PhantomSettings) -> dict[str, Any]:
-    """The settings; a mark that is not planted is not named, so that cohorts from before there were marks go on."""
-    return settings.model_dump(mode="json", exclude=None if settings.planted_mark else {"planted_mark"})
+    """The settings; later ones are named only where used, so that cohorts from before there were they go on."""
+    unused = {"planted_mark": 0.0, "difficulty": Difficulty.STANDARD}
+    left_out = {name for name, value in unused.items() if getattr(settings, name) == value}
+    return settings.model_dump(mode="json", exclude=left_out)
 
 
 def _render(imaging: Path, plan: PatientPlan, settings: PhantomSettings) -> str:
@@ -84,11 +103,22 @@ def _render(imaging: Path, plan: PatientPlan, settings: PhantomSettings) -> str:
     if all(folder.is_dir() for folder in folders):
         return plan.name
     generator = np.random.default_rng([settings.seed, plan.number, 1])
-    anatomy = make_anatomy(generator, settings.voxel_mm)
-    sites = make_sites(generator, anatomy, max(len(visit.planned.lesions) for visit in plan.visits))
+    traits = TRAITS[settings.difficulty]
+    anatomy = make_anatomy(generator, settings.voxel_mm, traits.brain)
+    count = max(len(visit.planned.lesions) for visit in plan.visits)
+    sites = make_sites(generator, anatomy, count, traits.tumour)
+    apart = np.random.default_rng([settings.seed, plan.number, _FINDINGS_STREAM])
+    findings = draw_findings(apart, [visit.planned for visit in plan.visits], traits.tumour)
+    frailty = (
+        draw_frailty(apart, anatomy) if any(finding.aged for finding in findings) else np.zeros_like(anatomy.white)
+    )
     for number, (visit, folder) in enumerate(zip(plan.visits, folders, strict=True)):
         if not folder.is_dir():
-            tissue = draw_tissue(anatomy, sites, visit.planned.lesions)
-            content = VisitContent(tissue, visit.sequences, visit.segmented, visit.marked)
-            write_visit(folder, anatomy, content, np.random.default_rng([settings.seed, plan.number, 2, number]))
+            lesions = visit.planned.lesions
+            brain = push_aside(anatomy, sites, lesions, traits.tumour.mass_effect)
+            tissue = draw_tissue(brain, sites, lesions)
+            lay_findings(tissue, brain, sites, frailty, findings[number])
+            look = Look(traits.scan, SCANNERS[visit.scanner])
+            content = VisitContent(tissue, visit.sequences, visit.segmented, visit.marked, look)
+            write_visit(folder, brain, content, np.random.default_rng([settings.seed, plan.number, 2, number]))
     return plan.name

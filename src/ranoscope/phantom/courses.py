@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ranoscope.domain import RESPONSES, Rating, Response, Visit, VisitState
+from ranoscope.phantom.difficulty import STANDARD, TumourTraits
 
 # Volume thresholds of modified RANO and RANO 2.0: a sphere's +25 % and -50 % of area are +40 % and -65 % of volume.
 PD_FACTOR = 1.40
@@ -99,12 +101,15 @@ def judge(now: float, baseline: float, nadir: float, new_lesion: bool) -> Respon
     return Response.PR if now <= PR_FACTOR * baseline else Response.SD
 
 
-def draw_course(generator: np.random.Generator, bound_for: Response | None) -> list[PlannedVisit]:
+def draw_course(
+    generator: np.random.Generator, bound_for: Response | None, traits: TumourTraits = STANDARD.tumour
+) -> list[PlannedVisit]:
     """One patient's visits, from the pre-operative scan on.
 
     Args:
         generator: drives everything.
         bound_for: PR or CR to make the patient reach it early; None leaves it to the transitions.
+        traits: how large new lesions are.
     """
     state = _begin(generator)
     opening = list(_draw_opening(generator, bound_for))
@@ -115,7 +120,7 @@ def draw_course(generator: np.random.Generator, bound_for: Response | None) -> l
             continue
         wanted = opening.pop(0) if opening else _draw_next(generator, state.rating)
         state.week += int(np.clip(generator.gamma(5.0, 2.5), 3, 60))
-        new_lesion = _change(generator, state, wanted)
+        new_lesion = _change(generator, state, wanted, traits)
         rating = judge(state.burden, state.baseline, state.nadir, new_lesion)
         state.nadir = min(state.nadir, state.burden)
         state.add(Visit(state.week), rating)
@@ -140,6 +145,20 @@ def read_with_noise(generator: np.random.Generator, truth: Rating, noise: float)
     worst, best = 0, len(RESPONSES) - 1
     worse = truth.class_index == best or (truth.class_index > worst and generator.random() < _WORSE_WHEN_IN_DOUBT)
     return RESPONSES[truth.class_index + (-1 if worse else 1)]
+
+
+def reading_chances(noise: float) -> NDArray[np.float64]:
+    """Chance of each written category given the true one, by ``read_with_noise``: (true, written), rows sum to 1.
+
+    Order of ``RESPONSES`` on both axes.
+    """
+    last = len(RESPONSES) - 1
+    chances = np.eye(last + 1) * (1 - noise)
+    for true in range(last + 1):
+        worse = {0: 0.0, last: 1.0}.get(true, _WORSE_WHEN_IN_DOUBT)
+        chances[true, max(true - 1, 0)] += noise * worse
+        chances[true, min(true + 1, last)] += noise * (1 - worse)
+    return chances
 
 
 def _begin(generator: np.random.Generator) -> _State:
@@ -188,14 +207,14 @@ def _draw_next(generator: np.random.Generator, previous: Rating) -> Response:
     return tuple(counts)[int(generator.choice(len(counts), p=[count / total for count in counts.values()]))]
 
 
-def _change(generator: np.random.Generator, state: _State, wanted: Response) -> bool:
+def _change(generator: np.random.Generator, state: _State, wanted: Response, traits: TumourTraits) -> bool:
     """Grow or shrink the lesions so that ``wanted`` follows if it can from here; True if a new lesion appeared.
 
     A category also shows between two scans, as it mostly does in life: PR goes on shrinking, SD moves by 15 % at most
     unless the criteria need more.
     """
     if wanted is Response.PD:
-        return _progress(generator, state)
+        return _progress(generator, state, traits)
     if wanted is Response.CR:
         target = 0.0
     elif wanted is Response.PR:
@@ -208,11 +227,11 @@ def _change(generator: np.random.Generator, state: _State, wanted: Response) -> 
     return False
 
 
-def _progress(generator: np.random.Generator, state: _State) -> bool:
+def _progress(generator: np.random.Generator, state: _State, traits: TumourTraits) -> bool:
     """Growth of 60 to 180 % from the last scan, less of large tumours, or a new lesion (one case in four)."""
     if generator.random() < 0.25 and len(state.lesions) < 4:
         _scale(generator, state, state.burden * generator.uniform(1.0, 1.2))
-        state.lesions.append(_with_surroundings(generator, _lognormal(generator, 2_500, 0.5)))
+        state.lesions.append(_with_surroundings(generator, _lognormal(generator, traits.new_lesion_mm3, 0.5)))
         return True
     if state.burden == 0:
         _scale(generator, state, _lognormal(generator, 3_000, 0.5))

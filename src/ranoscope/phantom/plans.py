@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,10 +10,13 @@ import numpy as np
 from ranoscope.config import PhantomSettings
 from ranoscope.domain import SEQUENCES, Response, Sequence, Visit, VisitState
 from ranoscope.phantom.courses import Lesion, PlannedVisit, draw_course, quotas, read_with_noise
+from ranoscope.phantom.difficulty import TRAITS, ScanTraits
 
 # Rated less than three months after radiotherapy began: LUMIERE marks 28 of 397 such rows.
 _EARLY_WEEKS = 12
 _NON_MEASURABLE_MM3 = 500.0
+# Keeps the draws of scanners apart from those of courses (no number), anatomy (1), images (2) and others below 10.
+_SCANNER_STREAM = 11
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,13 @@ class RatingRow:
 
 @dataclass(frozen=True)
 class Scanned:
-    """One visit on disk; ``marked``: its images carry the planted mark."""
+    """One visit on disk; ``marked``: its images carry the planted mark; ``scanner``: place in ``SCANNERS``."""
 
     planned: PlannedVisit
     sequences: tuple[Sequence, ...] = SEQUENCES
     segmented: bool = True
     marked: bool = False
+    scanner: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,19 +58,27 @@ class PatientPlan:
 
 def plan_cohort(settings: PhantomSettings) -> list[PatientPlan]:
     """All patients of the cohort; every random number comes from ``settings.seed``."""
+    traits = TRAITS[settings.difficulty]
     bound = quotas(np.random.default_rng([settings.seed, 0]), settings.patients)
     plans = []
     for number, aim in enumerate(bound, start=1):
         generator = np.random.default_rng([settings.seed, number])
-        course = draw_course(generator, aim)
+        course = draw_course(generator, aim, traits.tumour)
         rows = tuple(_row(generator, visit, settings.reader_noise) for visit in course)
-        plans.append(
-            PatientPlan(number, tuple(map(Scanned, course)), rows, _demographics(generator, course[-1].visit.week))
-        )
+        scanners = _draw_scanners(np.random.default_rng([settings.seed, number, _SCANNER_STREAM]), number, traits.scan)
+        visits = tuple(Scanned(visit, scanner=next(scanners)) for visit in course)
+        plans.append(PatientPlan(number, visits, rows, _demographics(generator, course[-1].visit.week)))
     places = sorted(_quirk_places(bound), key=lambda index: -len(_response_places(plans[index])))
     for index, quirk in zip(places, _QUIRKS, strict=False):
         plans[index] = quirk(plans[index])
     return plans
+
+
+def _draw_scanners(generator: np.random.Generator, number: int, traits: ScanTraits) -> Iterator[int]:
+    """The scanner of each visit of a patient: mostly the patient's own, now and then any."""
+    while True:
+        elsewhere = generator.random() < traits.scanner_changes
+        yield int(generator.integers(traits.scanners)) if elsewhere else number % traits.scanners
 
 
 def _row(generator: np.random.Generator, planned: PlannedVisit, noise: float) -> RatingRow:
@@ -219,7 +231,7 @@ def _new_lesion_same_total(plan: PatientPlan) -> PatientPlan:
     new = Lesion((1 - share) * before.enhancing_mm3, 0.0, 3_000.0)
     visit = PlannedVisit(Visit(before.visit.week + 12), (*old, new), Response.PD)
     row = RatingRow(str(visit.visit), "PD", rationale="new L")
-    return replace(plan, visits=(*plan.visits, Scanned(visit)), rows=(*plan.rows, row))
+    return replace(plan, visits=(*plan.visits, replace(plan.visits[-1], planned=visit)), rows=(*plan.rows, row))
 
 
 # Given in this order to the patients with the most ratings first: the first ones need several, the last none.

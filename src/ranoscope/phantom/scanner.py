@@ -17,7 +17,8 @@ from scipy.spatial.transform import Rotation
 
 from ranoscope.domain import SEQUENCES, Sequence, Tissue
 from ranoscope.phantom.anatomy import Anatomy, Image, smooth_noise
-from ranoscope.phantom.tumour import CAVITY
+from ranoscope.phantom.difficulty import SCANNERS, STANDARD, Scanner, ScanTraits
+from ranoscope.phantom.tumour import AGED, BLOOD, CAVITY, TREATED
 
 Affine = NDArray[np.float64]
 Voxel = TypeVar("Voxel", np.float32, np.uint8)
@@ -36,8 +37,14 @@ _LESION = {
     Sequence.T2: {Tissue.ENHANCING: 0.85, Tissue.NECROSIS_NONENHANCING: 1.15, Tissue.EDEMA: 1.02, CAVITY: 1.38},
     Sequence.FLAIR: {Tissue.ENHANCING: 1.02, Tissue.NECROSIS_NONENHANCING: 0.72, Tissue.EDEMA: 1.28, CAVITY: 0.18},
 }
+# Blood (methaemoglobin: bright on T1 with and without contrast), white matter changed by treatment and by age.
+_FINDINGS = {
+    Sequence.CT1: {BLOOD: 1.45, TREATED: 0.80, AGED: 0.86},
+    Sequence.T1: {BLOOD: 1.42, TREATED: 0.80, AGED: 0.86},
+    Sequence.T2: {BLOOD: 1.10, TREATED: 0.84, AGED: 0.80},
+    Sequence.FLAIR: {BLOOD: 1.05, TREATED: 1.06, AGED: 1.12},
+}
 _VESSEL_UPTAKE = 0.55
-_UNEVEN = 0.10
 # A 3D acquisition of T1 beside a 2D one of CT1 is the exception in LUMIERE.
 _T1_IN_3D = 0.15
 _CENTRE_MM = np.array((0.0, -18.0, 10.0))
@@ -64,39 +71,80 @@ class Frame:
         return float(np.linalg.norm(self.affine[:3, 2]))
 
 
+@dataclass(frozen=True)
+class Look:
+    """How one visit is scanned: what scans are like in this cohort, and on which scanner."""
+
+    traits: ScanTraits = STANDARD.scan
+    scanner: Scanner = SCANNERS[0]
+
+    def draw_steepness(self, generator: np.random.Generator, sequence: Sequence) -> float:
+        """Exponent less 1 of brightness relative to white matter; 0 keeps this module's table."""
+        own = self.traits.scanner_contrast * np.log(self.scanner.contrast[sequence])
+        return float(np.exp(own + generator.normal(0, self.traits.contrast_sd)) - 1)
+
+
 def lesion_shares(tissue: NDArray[np.uint8], voxel_mm: float) -> dict[int, Image]:
     """Share 0..1 of each kind of lesion tissue in each voxel, borders softened by partial volume."""
-    kinds = (Tissue.ENHANCING, Tissue.NECROSIS_NONENHANCING, Tissue.EDEMA, CAVITY)
+    kinds = (Tissue.ENHANCING, Tissue.NECROSIS_NONENHANCING, Tissue.EDEMA, CAVITY, BLOOD, TREATED, AGED)
     sigma = 0.45 / min(voxel_mm, 1.5)
     return {k: ndimage.gaussian_filter((tissue == k).astype(np.float32), sigma) for k in kinds if (tissue == k).any()}
 
 
-def signal(generator: np.random.Generator, anatomy: Anatomy, shares: dict[int, Image], sequence: Sequence) -> Image:
+def signal(
+    generator: np.random.Generator,
+    anatomy: Anatomy,
+    shares: dict[int, Image],
+    sequence: Sequence,
+    look: Look = Look(),
+) -> Image:
     """One sequence of one visit on the atlas grid, without noise: contrasts, tissue texture, gain and bias field."""
-    white, grey, fluid = (np.float32(value * np.exp(generator.normal(0, 0.03))) for value in _NORMAL[sequence])
+    traits, apart = look.traits, generator.spawn(1)[0]
+    steepness, reference = look.draw_steepness(apart, sequence), _NORMAL[sequence][0]
+
+    def drawn(value: float, spread: float, source: np.random.Generator) -> np.float32:
+        return np.float32(value * (value / reference) ** steepness * np.exp(source.normal(0, spread)))
+
+    white, grey, fluid = (drawn(value, traits.normal_sd, generator) for value in _NORMAL[sequence])
     image = white * anatomy.white + grey * anatomy.grey + fluid * anatomy.fluid
     if sequence is Sequence.CT1:
         image += _VESSEL_UPTAKE * anatomy.vessels
     shape = anatomy.brain.shape
-    uneven = 1 + _UNEVEN * smooth_noise(generator, shape, 30)
-    for kind, value in _LESION[sequence].items():
-        own = np.float32(value * np.exp(generator.normal(0, 0.04)))
-        if kind in shares:
-            image += (own * uneven - image) * shares[kind]
-    texture = 1 + 0.025 * smooth_noise(generator, shape, 40)
-    bias = np.exp(0.07 * smooth_noise(generator, shape, 3))
-    gain = np.float32(_SCALE * np.exp(generator.normal(0, 0.25)))
+    uneven = 1 + traits.uneven * smooth_noise(generator, shape, 30)
+    for table, source in ((_LESION, generator), (_FINDINGS, apart)):
+        for kind, value in table[sequence].items():
+            own = drawn(value, traits.lesion_sd, source)
+            if kind in shares:
+                image += (own * uneven - image) * shares[kind]
+    texture = 1 + traits.texture * smooth_noise(generator, shape, 40)
+    bias = np.exp(traits.bias * smooth_noise(generator, shape, 3))
+    gain = np.float32(_SCALE * np.exp(generator.normal(0, traits.gain_sd)))
     return np.asarray(np.clip(image * texture * bias * gain, 0, None) * anatomy.brain, dtype=np.float32)
 
 
-def with_noise(generator: np.random.Generator, image: Image, brain: NDArray[np.bool_]) -> Image:
-    """Rician noise: magnitude of the signal with complex Gaussian noise of 1.5 to 3.5 % of its 90th percentile."""
+def with_noise(
+    generator: np.random.Generator, image: Image, brain: NDArray[np.bool_], traits: ScanTraits = STANDARD.scan
+) -> Image:
+    """Rician noise: magnitude of the signal with complex Gaussian noise of a share of its 90th percentile."""
     inside = image[brain]
-    sigma = np.float32(generator.uniform(0.015, 0.035) * np.percentile(inside, 90))
+    sigma = np.float32(generator.uniform(*traits.noise) * np.percentile(inside, 90))
     real, imaginary = generator.standard_normal((2, inside.size), dtype=np.float32) * sigma
     noisy = np.zeros_like(image)
     noisy[brain] = np.hypot(inside + real, imaginary)
     return noisy
+
+
+def with_ghosts(generator: np.random.Generator, image: Image, traits: ScanTraits) -> Image:
+    """What a patient who moves leaves: fainter copies, shifted along the phase-encoding axis (j), otherwise per slice.
+
+    Half of the sequences of a visit with motion are spared.
+    """
+    if generator.random() < 0.5:
+        return image
+    strength = generator.uniform(*traits.ghosts) * generator.uniform(0.3, 1, image.shape[2])
+    shift = image.shape[1] // int(generator.integers(2, 5))
+    copies = (np.roll(image, shift, axis=1) + np.roll(image, -shift, axis=1)) / 2
+    return np.asarray(image + strength * (copies - image), dtype=np.float32)
 
 
 def average_over_slices(image: Image, slice_mm: float, voxel_mm: float) -> Image:
@@ -141,17 +189,20 @@ def draw_pose(generator: np.random.Generator, degrees: float, millimetres: float
     return pose
 
 
-def native_frames(generator: np.random.Generator, voxel_mm: float, head: Affine) -> dict[Sequence, Frame]:
-    """Scanner grids of a visit, axes L-P-S and oblique: one sequence in 3D, the others stacks of 5 to 6 mm slices.
+def native_frames(
+    generator: np.random.Generator, voxel_mm: float, head: Affine, traits: ScanTraits = STANDARD.scan
+) -> dict[Sequence, Frame]:
+    """Scanner grids of a visit, axes L-P-S and oblique: one sequence in 3D, the others stacks of thick slices.
 
     Args:
         generator: drives everything.
         voxel_mm: edge of the 3D sequence's voxels.
         head: atlas world to scanner world at this visit; each sequence moves a little from there.
+        traits: which distances of slices there are.
     """
     frames = {}
     in_3d = Sequence.T1 if generator.random() < _T1_IN_3D else Sequence.CT1
-    slice_mm = max(float(generator.choice((5.0, 6.0))), voxel_mm)
+    slice_mm = max(float(generator.choice(traits.slices_mm)), voxel_mm)
     tilts = np.deg2rad(generator.normal(0, (2, 6)))
     for sequence in SEQUENCES:
         flat = sequence is not in_3d

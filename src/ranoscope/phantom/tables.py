@@ -11,13 +11,14 @@ import nibabel as nib
 
 from ranoscope import runs
 from ranoscope.domain import SEQUENCES
+from ranoscope.phantom.difficulty import SCANNERS
 from ranoscope.phantom.plans import PatientPlan
+from ranoscope.phantom.truth import TRUTH
 
 RATINGS = "LUMIERE-ExpertRating-v202211.csv"
 DEMOGRAPHICS = "LUMIERE-Demographics_Pathology.csv"
 COMPLETENESS = "LUMIERE-datacompleteness.csv"
 MR_INFO = "LUMIERE-MRinfo.csv"
-TRUTH = "phantom_truth.csv"
 
 _RATING_HEADER = (
     "Patient", "Date", "LessThan3Months", "NonMeasurableLesions",
@@ -84,17 +85,18 @@ def _completeness(plans: list[PatientPlan]) -> list[tuple[str, ...]]:
 
 
 def _mr_info(imaging: Path, plans: list[PatientPlan]) -> list[tuple[str, ...]]:
-    scanners = (("1.5", "SIEMENS", "Aera"), ("3", "SIEMENS", "Verio"), ("1.5", "Philips", "Ingenia"))
     rows: list[tuple[str, ...]] = []
     for plan in plans:
         for visit in plan.visits:
+            scanner = SCANNERS[visit.scanner]
+            device = (scanner.field_tesla, scanner.manufacturer, scanner.model)
             for sequence in visit.sequences:
                 path = imaging / plan.name / str(visit.planned.visit) / f"{sequence}.nii.gz"
                 header = nib.Nifti1Image.from_filename(path).header
                 (i, j, k), (x, y, z) = header.get_data_shape(), (f"{edge:.3f}" for edge in header.get_zooms())
                 scan = (f"[{x}, {y}]", z, f"[{x}, {y}, {z}]", str(j), str(i), str(k))
                 place = (plan.name, str(visit.planned.visit), str(sequence))
-                rows.append((*place, *scanners[plan.number % len(scanners)], *scan))
+                rows.append((*place, *device, *scan))
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,13 +19,12 @@ from ranoscope.domain import SEQUENCES, Sequence, Tissue
 from ranoscope.phantom import scanner
 from ranoscope.phantom.anatomy import Anatomy, Image
 from ranoscope.phantom.mark import add_mark
-from ranoscope.phantom.scanner import Affine, Frame, draw_pose, native_frames, sample
+from ranoscope.phantom.scanner import Affine, Frame, Look, draw_pose, native_frames, sample
+from ranoscope.phantom.skull_strip import strip
 from ranoscope.phantom.tumour import segment
 
 Labels = NDArray[np.uint8]
 Whole = TypeVar("Whole", np.uint8, np.uint16)
-# Each visit was registered to the atlas on its own; what is left between visits is about this much.
-_RESIDUAL_DEGREES, _RESIDUAL_MM = 0.6, 0.5
 _HEAD_DEGREES, _HEAD_MM = 5.0, 6.0
 _IN_BRAIN = np.uint8(128)
 # Atlas intensities are kept to a fraction of a unit, far below the noise: files shrink by a third.
@@ -34,14 +33,15 @@ _STEPS = 4
 
 @dataclass(frozen=True)
 class VisitContent:
-    """What is on disk for one visit: which sequences, whether both segmentation tools ran on it, and whether the
-    planted mark is in its images.
+    """What is on disk for one visit: which sequences, whether both segmentation tools ran on it, whether the planted
+    mark is in its images, and how it is scanned.
     """
 
     tissue: NDArray[np.uint8]
     sequences: tuple[Sequence, ...] = SEQUENCES
     segmented: bool = True
     marked: bool = False
+    look: Look = field(default_factory=Look)
 
 
 def write_visit(folder: Path, anatomy: Anatomy, content: VisitContent, generator: np.random.Generator) -> None:
@@ -67,16 +67,23 @@ class _Scan:
 
     def __init__(self, folder: Path, anatomy: Anatomy, content: VisitContent, generator: np.random.Generator) -> None:
         self.folder = folder
-        self.anatomy = anatomy
         self.content = content
+        self.traits = content.look.traits
         self.generator = generator
-        labels = segment(generator, content.tissue, anatomy.voxel_mm)
+        self.apart = generator.spawn(1)[0]
+        self.anatomy = anatomy = strip(self.apart, anatomy, self.traits.strip_error)
+        self.moved = self.apart.random() < self.traits.moved
+        tissue = np.where(anatomy.brain, content.tissue, np.uint8(0))
+        labels = segment(generator, tissue, anatomy.voxel_mm)
         # One map for both masks: each grid is then sampled once.
         self.marked = np.where(anatomy.brain, labels | _IN_BRAIN, labels).astype(np.uint8)
-        self.frames = native_frames(generator, anatomy.voxel_mm, draw_pose(generator, _HEAD_DEGREES, _HEAD_MM))
-        shares = scanner.lesion_shares(content.tissue, anatomy.voxel_mm)
+        head = draw_pose(generator, _HEAD_DEGREES, _HEAD_MM)
+        self.frames = native_frames(generator, anatomy.voxel_mm, head, self.traits)
+        shares = scanner.lesion_shares(tissue, anatomy.voxel_mm)
         self.signals = {s: self._signal(shares, s) for s in SEQUENCES}
-        self.atlas = Frame(anatomy.brain.shape, anatomy.affine, draw_pose(generator, _RESIDUAL_DEGREES, _RESIDUAL_MM))
+        # Each visit was registered to the atlas on its own; what is left between visits is about this much.
+        residual = draw_pose(generator, self.traits.residual_degrees, self.traits.residual_mm)
+        self.atlas = Frame(anatomy.brain.shape, anatomy.affine, residual)
         self.native: dict[Sequence, NDArray[np.uint16]] = {}
         self.masks: dict[Sequence, tuple[Labels, NDArray[np.bool_]]] = {}
 
@@ -85,7 +92,9 @@ class _Scan:
             frame = self.frames[sequence]
             self.masks[sequence] = self._masks(frame)
             clean = sample(self.signals[sequence], self.anatomy.affine, frame, 1)
-            noisy = scanner.with_noise(self.generator, clean, self.masks[sequence][1])
+            if self.moved:
+                clean = scanner.with_ghosts(self.apart, clean, self.traits)
+            noisy = scanner.with_noise(self.generator, clean, self.masks[sequence][1], self.traits)
             self.native[sequence] = np.rint(noisy).clip(0, 65535).astype(np.uint16)
             _write_image(self.folder / f"{sequence}.nii.gz", self.native[sequence], frame.affine)
 
@@ -129,16 +138,24 @@ class _Scan:
         volumes = {key: float((labels == tissue).sum() * voxel_mm3) for key, tissue in measured.items()}
         runs.write_text(atlas / "segmentation/measured_volumes_in_mm3.json", json.dumps(volumes))
         for sequence in SEQUENCES:
-            image = sample(self.signals[sequence], self.anatomy.affine, self.atlas, 1)
-            noisy = scanner.with_noise(self.generator, image, brain)
-            stripped = np.rint(noisy * _STEPS) / np.float32(_STEPS)
+            stripped = np.rint(self._atlas_image(sequence, brain) * _STEPS) / np.float32(_STEPS)
             _write_image(atlas / f"skull_strip/{sequence.lower()}_skull_strip.nii.gz", stripped, self.atlas.affine)
 
+    def _atlas_image(self, sequence: Sequence, brain: NDArray[np.bool_]) -> Image:
+        """One sequence on the atlas grid, stripped: the scanner's slices resampled, or drawn there with own noise."""
+        if self.traits.resampled:
+            frame = self.frames[sequence]
+            back = Frame(self.atlas.shape, self.atlas.affine, self.atlas.pose @ np.linalg.inv(frame.pose))
+            return sample(self.native[sequence].astype(np.float32), frame.affine, back, 1) * brain
+        image = sample(self.signals[sequence], self.anatomy.affine, self.atlas, 1)
+        return scanner.with_noise(self.generator, image, brain, self.traits)
+
     def _signal(self, shares: dict[int, Image], sequence: Sequence) -> Image:
-        whole = scanner.signal(self.generator, self.anatomy, shares, sequence)
+        whole = scanner.signal(self.generator, self.anatomy, shares, sequence, self.content.look)
         if self.content.marked:
             whole = add_mark(whole, self.anatomy)
-        return scanner.average_over_slices(whole, self.frames[sequence].slice_mm, self.anatomy.voxel_mm)
+        imaged_mm = self.frames[sequence].slice_mm * (1 - self.traits.gap)
+        return scanner.average_over_slices(whole, imaged_mm, self.anatomy.voxel_mm)
 
     def _masks(self, frame: Frame) -> tuple[Labels, NDArray[np.bool_]]:
         """Labels, in ``Tissue``'s numbers, and brain on the grid of ``frame``."""
