@@ -125,7 +125,8 @@ def test_killed_in_the_middle_of_a_visit_and_resumed(whole, tmp_path):
     code = (
         "import sys, pathlib; from ranoscope.config import PhantomSettings; "
         "from ranoscope.phantom.cohort import make_phantom; "
-        f"make_phantom(pathlib.Path(sys.argv[1]), PhantomSettings(**{SMALL.model_dump(mode='json')}), 1, lambda *_: None)"
+        f"settings = PhantomSettings(**{SMALL.model_dump(mode='json')}); "
+        "make_phantom(pathlib.Path(sys.argv[1]), settings, 1, lambda *_: None)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(out)])
     deadline = time.monotonic() + 60

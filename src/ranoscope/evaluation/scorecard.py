@@ -15,6 +15,7 @@ from ranoscope.cohort.folds import watermark
 from ranoscope.config import EvaluationSettings, FoldProtocol, Labels, Target
 from ranoscope.domain import RESEARCH_USE_ONLY, InformationLevel
 from ranoscope.evaluation.calibration import reliability
+from ranoscope.evaluation.ceiling import CEILING, CEILING_FILE, KNEW, LEVEL, LEVEL_SENTENCE, TITLE, read_ceiling
 from ranoscope.evaluation.circumstances import TWO_CLASSES, describe_cohort, describe_protocol, rare_classes
 from ranoscope.evaluation.design import read_design, read_model_settings
 from ranoscope.evaluation.figures import FIGURES
@@ -45,9 +46,10 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Contender:
-    """A row of the scoreboard: a model or a rival (``kind``), what it knew, its predictions and the file of its calls.
+    """A row of the scoreboard: what it knew, its predictions and the file of its calls.
 
-    ``level`` is None for calls whose maker did not declare it. ``counts``: a rival's fallbacks.
+    ``kind``: model, rival or, of a synthetic cohort, ceiling. ``level`` is None for calls whose maker did not declare
+    it and for a ceiling, which has none. ``counts``: a rival's fallbacks.
     """
 
     name: str
@@ -63,9 +65,9 @@ class Contender:
 def evaluate_run(run: Path, settings: EvaluationSettings, progress: Progress | None = None) -> dict[str, Any]:
     """Score a run's calls beside the rivals and write scorecard, tables, rivals' calls and figures.
 
-    Writes ``scoreboard.csv``, ``calls_<rival>.csv``, ``figures/*.svg`` and, last, ``scorecard.json``; same calls and
-    settings, same bytes. A recipe that learnt PD against the rest is scored on that, and so are its rivals; on folds as
-    published everything is marked so.
+    Writes ``scoreboard.csv``, ``calls_<rival>.csv``, ``figures/*.svg``, for a synthetic cohort ``ceiling.json`` and,
+    last, ``scorecard.json``; same calls and settings, same bytes. A recipe that learnt PD against the rest is scored on
+    that, and so are its rivals; on folds as published everything is marked so.
 
     Args:
         run: folder with cohort.csv, studies.csv, folds.csv and calls.csv.
@@ -92,6 +94,11 @@ def evaluate_run(run: Path, settings: EvaluationSettings, progress: Progress | N
         else:
             contenders.append(_contender(rival, *answer))
             write_predictions(run / _calls_file(rival), answer[0], design.protocol)
+    ceiling = _write_ceiling(run, predictions, design.protocol)
+    if isinstance(ceiling, Unavailable):
+        unavailable.append({"name": CEILING, "title": TITLE, "reason": ceiling.reason})
+    elif ceiling is not None:
+        contenders.append(ceiling)
     if design.target is Target.PD_VERSUS_REST:
         contenders = [replace(one, predictions=against_the_rest(one.predictions)) for one in contenders]
     told = _counter(progress, len(contenders) + len(FIGURES))
@@ -173,6 +180,7 @@ class _Scored:
 
 def _describe(one: _Scored, weights: FloatArray, coverage: float) -> dict[str, Any]:
     contender, predictions = one.contender, one.contender.predictions
+    level, sentence = _level(contender)
     hard = predictions.are_hard
     once = whole_sample(len(predictions.cases))
     classes = len(predictions.classes)
@@ -181,8 +189,8 @@ def _describe(one: _Scored, weights: FloatArray, coverage: float) -> dict[str, A
         "name": contender.name,
         "title": contender.title,
         "kind": contender.kind,
-        "level": None if contender.level is None else str(contender.level),
-        "level_sentence": "What it saw was not declared." if contender.level is None else contender.level.sentence,
+        "level": level,
+        "level_sentence": sentence,
         "knew": contender.knew,
         "calls": contender.calls_file,
         "counts": contender.counts,
@@ -196,6 +204,15 @@ def _describe(one: _Scored, weights: FloatArray, coverage: float) -> dict[str, A
         "confusion": np.mean(matrices, axis=0).tolist(),
         "reliability": reliability(predictions, weights, coverage),
     }
+
+
+def _level(contender: Contender) -> tuple[str | None, str]:
+    """What it was allowed to know, as a word and as a sentence."""
+    if contender.kind == CEILING:
+        return LEVEL, LEVEL_SENTENCE
+    if contender.level is None:
+        return None, "What it saw was not declared."
+    return str(contender.level), contender.level.sentence
 
 
 _HARD = (
@@ -240,6 +257,21 @@ def _model(run: Path, predictions: Predictions) -> Contender:
         calls_file=runs.CALLS,
         counts={},
     )
+
+
+def _write_ceiling(run: Path, predictions: Predictions, protocol: FoldProtocol) -> Contender | Unavailable | None:
+    """The synthetic cohort's ceiling as a row beside the model's, and its files; None for a cohort of patients."""
+    file = f"calls_{CEILING}.csv"
+    ceiling = read_ceiling(run, predictions.cases)
+    if ceiling is None or isinstance(ceiling, Unavailable):
+        for name in (file, CEILING_FILE):
+            (run / name).unlink(missing_ok=True)
+        return ceiling
+    probabilities = np.array(np.broadcast_to(ceiling.probabilities, predictions.probabilities.shape))
+    answer = replace(predictions, probabilities=probabilities, calls=probabilities.argmax(axis=2))
+    write_predictions(run / file, answer, protocol)
+    runs.write_json(run / CEILING_FILE, ceiling.describe())
+    return Contender(CEILING, TITLE, CEILING, None, KNEW, answer, file, ceiling.counts)
 
 
 def _contender(rival: Rival, predictions: Predictions, counts: dict[str, int]) -> Contender:
