@@ -22,6 +22,14 @@ def test_every_file_of_the_papers_folder_is_an_arm_but_base():
     assert {arm.name for arm in arms if arm.reference} == base
 
 
+def test_every_arm_of_the_change_folder_is_a_training_of_its_own():
+    """An arm that trains as another does would say that a part buys nothing."""
+    arms = find_arms("change")
+    files = {p.name for p in (recipes_folder() / "change").rglob("*.yaml")} - {"base.yaml"}
+    assert len(group_arms(arms)) == len(arms) == len(files)
+    assert [arm.name for arm in arms if arm.reference] == ["1-parts/all"]
+
+
 def test_arms_with_the_same_training_are_grouped_and_others_never(recipes):
     folder = recipes(
         {

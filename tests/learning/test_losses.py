@@ -14,7 +14,7 @@ from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
 from monai.losses.focal_loss import FocalLoss
 
 from ranoscope.config import TrainingSettings
-from ranoscope.learning.losses import batch_loss, case_losses, class_weights
+from ranoscope.learning.losses import batch_loss, case_losses, class_weights, ordinal_loss
 from ranoscope.learning.samplers import EpochSampler, sampling_shares
 
 logits = st.lists(st.lists(st.floats(-30, 30), min_size=4, max_size=4), min_size=1, max_size=6)
@@ -146,3 +146,23 @@ def test_the_processes_of_a_multi_gpu_training_share_one_order(imbalance):
             parts.append(list(dealt))
         assert len(parts[0]) == len(parts[1]) == len(CLASSES) // 2
         assert Counter(parts[0] + parts[1]) == Counter(order(imbalance, 7, epoch))
+
+
+@settings(deadline=None)
+@given(logits, st.data(), weightings)
+def test_ordinal_loss_is_the_ranked_probability_score(rows, data, weights):
+    targets = data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)))
+    shares = [1.0 if weights is None else weights[target] for target in targets]
+    expected = 0.0
+    for row, target, share in zip(np.asarray(rows, float), targets, shares, strict=True):
+        chances = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
+        expected += share * sum((chances[: step + 1].sum() - (target <= step)) ** 2 for step in range(3))
+    given_weights = None if weights is None else torch.tensor(weights).double()
+    found = ordinal_loss(torch.tensor(rows).double(), torch.tensor(targets), given_weights)
+    assert float(found) == pytest.approx(expected / sum(shares), rel=1e-6, abs=1e-9)
+
+
+def test_ordinal_loss_grows_with_the_distance_of_the_classes():
+    sure = torch.eye(4) * 60
+    costs = [float(ordinal_loss(sure[[said]], torch.tensor([0]), None)) for said in range(4)]
+    assert costs == pytest.approx([0, 1, 2, 3], abs=1e-5)
