@@ -11,13 +11,13 @@ from scipy import ndimage
 from ranoscope.domain import Sequence, Tissue
 from ranoscope.imaging.store import AlignedStudy
 from ranoscope.learning.pretraining.change.fields import Image
+from ranoscope.learning.pretraining.change.lesions import LESION_TISSUES
 
 # Centres of lesions lie this deep in the brain, and this far from the study's own tumour where that stays.
 _DEPTH_MM, _APART_MM = 8.0, 6.0
 _MOST_SITES = 2000
 # Fewer voxels than this say little of how a tissue looks.
 _LEAST_VOXELS = 10
-_TISSUES = (Tissue.ENHANCING, Tissue.NECROSIS_NONENHANCING, Tissue.EDEMA)
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def largest_part(tumour: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _look(study: AlignedStudy, tumour: NDArray[np.uint8], sequences: tuple[Sequence, ...]) -> Image:
-    look = np.full((len(_TISSUES), len(sequences)), np.nan, np.float32)
-    for row, tissue in zip(look, _TISSUES, strict=True):
+    look = np.full((len(LESION_TISSUES), len(sequences)), np.nan, np.float32)
+    for row, tissue in zip(look, LESION_TISSUES, strict=True):
         inside = tumour == tissue
         if inside.sum() >= _LEAST_VOXELS:
             row[:] = [study.volume(one)[study.brain_box][inside].astype(np.float32).mean() for one in sequences]

@@ -59,6 +59,7 @@ class Pretext:
             "facts": [recipe.clinical.model_dump(mode="json"), str(recipe.missing_sequences)],
             "pretraining": self.settings.model_dump(mode="json", exclude={"weights"}),
             "training": [training.weight_decay, training.precision, training.inner_validation],
+            "auxiliary": training.auxiliary.model_dump(mode="json"),
             "images": [[str(key), self.store[key].content] for key in self.keys],
             "seed": self.seed,
         }
@@ -124,6 +125,7 @@ def learn_change(pretext: Pretext, path: Path, restart: Path, about: dict[str, A
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         patience_epochs=settings.epochs,
+        auxiliary=pretext.recipe.training.auxiliary,
     )
     learnt, held_out = split_patients(pretext.keys, share, seed)
     training = ChangePairs(pretext.store, learnt, plain, settings.pairs_per_epoch, seed)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ranoscope.domain import Tissue
 from ranoscope.imaging.store import Box
 from ranoscope.learning.pretraining.change.fields import Field, Image, axes_of
 
 # Tissues of a lesion, in the order of every array over them.
+LESION_TISSUES = (Tissue.ENHANCING, Tissue.NECROSIS_NONENHANCING, Tissue.EDEMA)
 ENHANCING, CORE, OEDEMA = range(3)
 # Borders are ramps of this width, at least a voxel; that of oedema is wider.
 _RAMP_MM, _OEDEMA_RAMP_MM = 2.0, 9.0

@@ -12,6 +12,7 @@ from ranoscope.config import Recipe
 from ranoscope.learning.module import Batch, ResponseModule
 from ranoscope.learning.networks import PairNetwork, Trunk, arrange, build_network, build_trunk
 from ranoscope.learning.networks.base import TRUNK_PREFIX
+from ranoscope.learning.networks.change_aware import ChangeAwareNetwork, Reading
 from ranoscope.learning.networks.stacked import StackedNetwork
 from ranoscope.learning.targets import class_count
 
@@ -36,17 +37,31 @@ class Restorer(nn.Module):
 
 
 class ChangeLearner(PairNetwork):
-    """A recipe's network and, where images are to be restored, a decoder beside it."""
+    """A recipe's network and, where images are to be restored, a decoder beside it; asked as the network itself is."""
 
     def __init__(self, pair: PairNetwork, restorer: Restorer | None) -> None:
         super().__init__()
         self.pair = pair
         self.restorer = restorer
+        self.sees_apart = pair.sees_apart
 
     def forward(self, pair: Tensor, facts: Tensor | None = None) -> Tensor:
         """Logits (batch, class)."""
         logits: Tensor = self.pair(pair, facts)
         return logits
+
+    def see(self, studies: Tensor) -> list[Tensor]:
+        """The network's own."""
+        return self.pair.see(studies)
+
+    def judge(self, prior: list[Tensor], current: list[Tensor], facts: Tensor | None = None) -> Tensor:
+        """The network's own."""
+        return self.pair.judge(prior, current, facts)
+
+    def read(self, prior: list[Tensor], current: list[Tensor], facts: Tensor | None = None) -> Reading:
+        """The network's own, of one with tissues."""
+        assert isinstance(self.pair, ChangeAwareNetwork)
+        return self.pair.read(prior, current, facts)
 
     def restoring_loss(self, pairs: Tensor, voxel_mm: float) -> Tensor:
         """Mean squared error inside the brain of masked cubes, over all channels.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ranoscope.config import AugmentationSettings, Recipe, Target
@@ -13,13 +15,13 @@ from ranoscope.domain import RESPONSES, Response, StudyKey
 from ranoscope.imaging.store import AlignedStudy, StudyStore
 from ranoscope.learning.data import Sample, SampleDataset
 from ranoscope.learning.facts import fact_names, with_acquired
+from ranoscope.learning.measures import measure_change
 from ranoscope.learning.pretraining.change.facts import StudyFacts, find_facts
-from ranoscope.learning.pretraining.change.fields import Image
 from ranoscope.learning.pretraining.change.images import PaintedPair, paint
 from ranoscope.learning.pretraining.change.scanning import draw_scan, scan
 from ranoscope.learning.pretraining.change.scenes import draw_scene
 from ranoscope.learning.targets import class_of
-from ranoscope.learning.transforms import apply, decide
+from ranoscope.learning.transforms import apply, apply_to_labels, decide
 
 # A scene may show another response than it was meant to, where the brain has no room for it; then another is drawn.
 _MOST_SCENES = 8
@@ -49,22 +51,30 @@ class ChangePairs(SampleDataset):
         super().__init__(classes, None if held_out else seed)
 
     def __getitem__(self, index: int) -> Sample:
-        """Pair (study, sequence, i, j, k), facts, class."""
+        """As ``CaseDataset`` has it: pair, facts, class and, of training where masks teach, labels and measures."""
         recipe, generator = self.recipe, self.generator(index)
         study, pair = self.painted(index, generator)
         present = [one for one in recipe.sequences if one in study.sequences]
         facts, brain = self.facts(study), np.asarray(study.brain[study.brain_box])
         scans = [draw_scan(len(present), generator) for _ in range(2)]
-        studies = [
-            replace(study, sequences=tuple(present), volumes=_whole(
-                scan(one.volumes, brain, made, facts.voxel_mm), study))
+        prior, current = (
+            replace(
+                study,
+                sequences=tuple(present),
+                volumes=_whole(scan(one.volumes, brain, made, facts.voxel_mm), study, np.float16),
+                tumour=_whole(one.tumour[None], study, np.uint8)[0],
+            )
             for one, made in zip((pair.prior, pair.current), scans, strict=True)
-        ]  # fmt: skip
+        )
         acquired = np.tile([one in present for one in recipe.sequences], (2, 1))
         settings = _UNCHANGED if self.seed is None else recipe.augmentation
         change = decide(settings, acquired, recipe.grid.voxel_mm, generator)
-        images = apply((studies[0], studies[1]), recipe.sequences, change)
-        return images, with_acquired(unknown_facts(recipe), change.kept, recipe), class_of(pair.response, recipe.target)
+        images, target = apply((prior, current), recipe.sequences, change), class_of(pair.response, recipe.target)
+        sample = (images, with_acquired(unknown_facts(recipe), change.kept, recipe), target)
+        if self.seed is None or not recipe.training.auxiliary.needs_masks:
+            return sample
+        measures = torch.from_numpy(measure_change(prior, current))
+        return (*sample, apply_to_labels((prior, current), change), measures)
 
     def generator(self, index: int) -> np.random.Generator:
         """Of this sample in this epoch alone."""
@@ -103,8 +113,8 @@ def _wanted(place: int, target: Target) -> Response:
     return others[place // 2 % len(others)] if place % 2 else Response.PD
 
 
-def _whole(volumes: Image, study: AlignedStudy) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
-    """The brain's box on the study's whole grid, in the store's precision."""
-    result = np.zeros((len(volumes), *study.brain.shape), np.float16)
-    result[(slice(None), *study.brain_box)] = volumes
+def _whole(part: NDArray[Any], study: AlignedStudy, dtype: type[np.generic]) -> NDArray[Any]:
+    """Arrays (n, i, j, k) of the brain's box on the study's whole grid, 0 elsewhere."""
+    result = np.zeros((len(part), *study.brain.shape), dtype)
+    result[(slice(None), *study.brain_box)] = part
     return result

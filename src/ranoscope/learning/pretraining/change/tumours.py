@@ -11,6 +11,7 @@ from ranoscope.imaging.store import Box
 from ranoscope.learning.pretraining.change.fields import Image
 
 Mask = NDArray[np.bool_]
+Labels = NDArray[np.uint8]
 # The tumour's surroundings that are replaced with it, and the width over which both tissues are mixed.
 _RIM_MM, _MIXED_MM = 3.0, 4.0
 # Where the other side has no healthy tissue either: the mean over a Gaussian of this width.
@@ -19,7 +20,7 @@ _BLUR_MM = 10.0
 _WARP_REACH = 1.8
 
 
-def take_out(volumes: Image, brain: Mask, tumour: NDArray[np.uint8], voxel_mm: float) -> Image:
+def take_out(volumes: Image, brain: Mask, tumour: Labels, voxel_mm: float) -> Image:
     """The study without its tumour: tissue of the other side in its place.
 
     The midline is taken to be the middle of the brain's box, as it is in an atlas.
@@ -50,7 +51,7 @@ def take_out(volumes: Image, brain: Mask, tumour: NDArray[np.uint8], voxel_mm: f
     return result
 
 
-def resize(volumes: Image, brain: Mask, part: Mask, factor: float, carried: Image) -> tuple[Image, Image]:
+def resize(volumes: Image, brain: Mask, tumour: Labels, part: Mask, factor: float) -> tuple[Image, Image, Labels]:
     """The study with a part of its tumour scaled about its centre, what is around it moved along.
 
     Distances from the centre are scaled up to the part's edge and then, ever less, to the end of the warp's reach.
@@ -58,40 +59,46 @@ def resize(volumes: Image, brain: Mask, part: Mask, factor: float, carried: Imag
     Args:
         volumes: float32 (sequence, i, j, k) in the brain's box.
         brain: bool (i, j, k).
+        tumour: ``Tissue`` of each voxel.
         part: which voxels are scaled, at least one.
         factor: of its volume, above 0.
-        carried: float32 (i, j, k): shares of enhancing tumour, warped with the images.
 
     Returns:
-        The images and the shares.
+        The images, the share of enhancing tumour in each voxel, warped as they are, and the labels.
     """
+    box, where = _warp(part, factor)
+    inside = brain.astype(np.float32)
+    images, shares, labels = volumes.copy(), enhancing_shares(tumour), tumour.copy()
+    weight = ndimage.map_coordinates(inside, where, order=1, prefilter=False)
+    for image in images:
+        moved = ndimage.map_coordinates(image, where, order=1, prefilter=False)
+        image[box] = np.where(weight > 0.5, moved / np.maximum(weight, 0.5), image[box]) * inside[box]
+    shares[box] = ndimage.map_coordinates(shares, where, order=1, prefilter=False) * inside[box]
+    labels[box] = ndimage.map_coordinates(tumour, where, order=0, prefilter=False) * brain[box]
+    return images, shares, labels
+
+
+def enhancing_shares(tumour: Labels) -> Image:
+    """1 where a study's own tumour enhances, else 0."""
+    return np.asarray(tumour == Tissue.ENHANCING, dtype=np.float32)
+
+
+def _warp(part: Mask, factor: float) -> tuple[Box, NDArray[np.float64]]:
+    """The box that a warp reaches, and the voxel (3, i, j, k) that each of its voxels is taken from."""
     grown = factor ** (1 / 3)
     places = np.argwhere(part)
     centre = places.mean(axis=0)
     radius = float(np.linalg.norm(places - centre, axis=1).max()) + 1
     reach = _WARP_REACH * radius * max(grown, 1)
-    box = _clipped(centre, reach, brain.shape)
+    box = _clipped(centre, reach, part.shape)
     axes = np.meshgrid(*(np.arange(side.start, side.stop) for side in box), indexing="ij")
     offset = [axis - middle for axis, middle in zip(axes, centre, strict=True)]
-    distance = np.sqrt(sum(part**2 for part in offset))
+    distance = np.sqrt(sum(along**2 for along in offset))
     edge = grown * radius
     outside = radius + (distance - edge) * (reach - radius) / (reach - edge)
     source = np.where(distance < edge, distance / grown, np.where(distance < reach, outside, distance))
     scale = source / np.maximum(distance, 1e-6)
-    where = np.stack([middle + part * scale for part, middle in zip(offset, centre, strict=True)])
-    inside = brain.astype(np.float32)
-    weight = ndimage.map_coordinates(inside, where, order=1, prefilter=False)
-    images, shares = volumes.copy(), carried.copy()
-    for image in images:
-        moved = ndimage.map_coordinates(image, where, order=1, prefilter=False)
-        image[box] = np.where(weight > 0.5, moved / np.maximum(weight, 0.5), image[box]) * inside[box]
-    shares[box] = ndimage.map_coordinates(carried, where, order=1, prefilter=False) * inside[box]
-    return images, shares
-
-
-def enhancing_shares(tumour: NDArray[np.uint8]) -> Image:
-    """1 where a study's own tumour enhances, else 0."""
-    return np.asarray(tumour == Tissue.ENHANCING, dtype=np.float32)
+    return box, np.stack([middle + along * scale for along, middle in zip(offset, centre, strict=True)])
 
 
 def _softened(sick: Mask, brain: Mask, voxel_mm: float) -> Image:
