@@ -158,7 +158,7 @@ def test_ordinal_loss_is_the_ranked_probability_score(rows, data, weights):
         chances = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
         expected += share * sum((chances[: step + 1].sum() - (target <= step)) ** 2 for step in range(3))
     given_weights = None if weights is None else torch.tensor(weights).double()
-    found = ordinal_loss(torch.tensor(rows).double(), torch.tensor(targets), given_weights)
+    found = ordinal_loss(torch.tensor(rows, dtype=torch.float64), torch.tensor(targets), given_weights)
     assert float(found) == pytest.approx(expected / sum(shares), rel=1e-6, abs=1e-9)
 
 
