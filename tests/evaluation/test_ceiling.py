@@ -100,17 +100,19 @@ def test_the_file_states_the_same_bound(read, run, scorecard):
 
 def test_it_is_no_rival_and_is_labelled(scorecard):
     found = row(scorecard)
-    assert (found["kind"], found["level"], found["title"]) == ("ceiling", "truth", "Truth, noisy reader (ceiling)")
+    assert (found["kind"], found["level"], found["title"]) == ("ceiling", "truth", "Ceiling (truth)")
     assert "Exists for synthetic cohorts only" in found["knew"]
     assert "ceiling" not in {one["rival"] for one in scorecard["comparisons"]}
     assert scorecard["rivals_not_shown"][0]["name"] == "volume_rule"
-    assert not [tile for tile in headline_tiles(scorecard) if "ceiling" in tile["name"]]
-    rows = [one for table in describe_board(scorecard)["tables"] for one in table["rows"] if "ceiling" in one["title"]]
+    assert not [tile for tile in headline_tiles(scorecard) if "ceiling" in tile["name"].lower()]
+    rows = [
+        one for table in describe_board(scorecard)["tables"] for one in table["rows"] if one["title"] == found["title"]
+    ]
     assert [(one["level"], one["is_model"]) for one in rows] == [("truth", False)] * 2
     assert "Exists for synthetic cohorts only" in rows[0]["knew"]
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(render_scoreboard(scorecard))
-    assert "Truth, noisy reader (ceiling)" in console.export_text()
+    assert "Ceiling (truth): Knew the simulated truth" in " ".join(console.export_text().split())
 
 
 def test_a_cohort_of_patients_has_none(read, make_run, tmp_path):
@@ -149,11 +151,15 @@ def test_without_its_truth_it_is_not_shown_and_the_reason_is(read, make_run, tmp
     answer = read_ceiling(folder)
     assert isinstance(answer, Unavailable)
     assert reason in answer.reason
-    scorecard = evaluate_run(folder, SETTINGS)
+
+
+def test_a_scorecard_says_why_it_has_no_ceiling(read, make_run, tmp_path):
+    folder = make_run(tmp_path, read[0])
+    write_source(folder, folder / "cohort", read[0].cases, read[1])
+    (folder / "cohort/phantom_truth.csv").unlink()
+    answer, scorecard = read_ceiling(folder), evaluate_run(folder, SETTINGS)
     assert row(scorecard) is None
-    assert {"name": "ceiling", "title": "Truth, noisy reader (ceiling)", "reason": answer.reason} in (
-        scorecard["rivals_not_shown"]
-    )
+    assert {"name": "ceiling", "title": "Ceiling (truth)", "reason": answer.reason} in (scorecard["rivals_not_shown"])
 
 
 def test_without_reader_noise_the_ceiling_is_the_best_value_of_every_score(make_cohort_predictions, make_run, tmp_path):

@@ -17,7 +17,7 @@ from ranoscope.phantom.findings import Findings, draw_findings, draw_frailty, la
 from ranoscope.phantom.mass_effect import push_aside
 from ranoscope.phantom.scanner import Look
 from ranoscope.phantom.skull_strip import strip
-from ranoscope.phantom.tumour import AGED, BLOOD, CAVITY, TREATED, draw_tissue, make_sites
+from ranoscope.phantom.tumour import AGED, BLOOD, CAVITY, TREATED, draw_tissue, make_sites, segment
 
 LESIONS = (Lesion(22_000, 8_000, 40_000), Lesion(2_000, 0, 3_000))
 
@@ -171,6 +171,12 @@ def test_findings_lie_in_cavity_and_white_matter_and_leave_the_tumour_alone(anat
         ~((anatomy.fluid > 0.6) & (ndimage.distance_transform_edt(anatomy.brain) > 5))
     )
     assert near[after == AGED].mean() < near[anatomy.white > 0.6].mean()
+
+
+def test_no_tool_tells_treated_white_matter_from_oedema_nor_finds_blood_and_age():
+    tissue = np.array([TREATED, BLOOD, AGED, CAVITY, Tissue.EDEMA, Tissue.BACKGROUND] * 4, np.uint8).reshape(4, 6, 1)
+    labels = segment(np.random.default_rng(0), tissue, 3.0)
+    assert labels[0].ravel().tolist() == [Tissue.EDEMA, 0, 0, 0, Tissue.EDEMA, 0]
 
 
 def test_images_show_the_findings(anatomy, sites):

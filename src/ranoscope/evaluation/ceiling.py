@@ -24,10 +24,10 @@ from ranoscope.phantom.truth import ABOUT, TRUTH, read_reader_noise, read_truth
 
 CEILING = "ceiling"
 CEILING_FILE = "ceiling.json"
-TITLE = "Truth, noisy reader (ceiling)"
+TITLE = "Ceiling (truth)"
 KNEW = (
-    "Knew the simulated truth of every visit and how often the readers err. Exists for synthetic cohorts only: against "
-    "these ratings no model can be expected to score higher."
+    "Knew the simulated truth of every visit and how often its noisy readers err. Exists for synthetic cohorts only: "
+    "against these ratings no model can be expected to score higher."
 )
 LEVEL, LEVEL_SENTENCE = "truth", "Knew the simulated truth, which only a synthetic cohort has."
 _SCORES = (BALANCED_ACCURACY, MACRO_F1, PD_AUC, FIRST_PROGRESSION_AUC)

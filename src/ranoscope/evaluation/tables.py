@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ranoscope.evaluation.ceiling import CEILING
 from ranoscope.evaluation.scores import (
     BALANCED_ACCURACY,
     FIRST_PROGRESSION_AUC,
@@ -122,6 +123,7 @@ def _remarks(scorecard: dict[str, Any]) -> list[Text]:
         f"Median of folds, for comparison only: {100 * folds['estimate']:.1f} % "
         f"({folds['lacking_a_class']} of {folds['folds']} folds lack a class).",
     ]
+    lines += [f"{one['title']}: {one['knew']}" for one in scorecard["contenders"] if one["kind"] == CEILING]
     lines += [f"Not shown: {rival['title']}, {rival['reason']}." for rival in scorecard["rivals_not_shown"]]
     lines += scorecard["warnings"]
     if found["left_out"]:

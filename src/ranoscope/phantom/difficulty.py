@@ -156,7 +156,7 @@ STANDARD = Traits(
 HARD = Traits(
     BrainTraits(
         scale_sd=0.04,
-        deformations=((3.0, 7), (1.2, 13)),
+        deformations=((2.6, 7), (1.2, 13)),
         ventricles=(0.25, 0.15, -0.05, 0.55),
         asymmetry_sd=0.2,
         atrophy=(0.1, 0.5),
