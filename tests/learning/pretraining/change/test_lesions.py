@@ -12,7 +12,7 @@ from ranoscope.learning.pretraining.change.lesions import CORE, ENHANCING, OEDEM
 
 EXTENTS = st.builds(
     Extent, enhancing_mm3=st.floats(300, 15_000), core=st.one_of(st.just(0.0), st.floats(0.2, 0.8)),
-    halo_mm=st.one_of(st.just(0.0), st.floats(2, 15)),
+    halo_mm=st.one_of(st.just(0.0), st.floats(2, 25)),
 )  # fmt: skip
 
 

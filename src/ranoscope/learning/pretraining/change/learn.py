@@ -16,7 +16,7 @@ from ranoscope.config import ChangePretraining, Recipe
 from ranoscope.domain import Case, StudyKey
 from ranoscope.errors import RanoscopeError, problem
 from ranoscope.imaging.store import StudyStore
-from ranoscope.learning.diary import Diary, best_epoch
+from ranoscope.learning.diary import Diary, History, best_epoch
 from ranoscope.learning.plateau import Told
 from ranoscope.learning.pretraining.change.masking import ChangeModule
 from ranoscope.learning.pretraining.change.pairs import ChangePairs
@@ -134,22 +134,25 @@ def learn_change(pretext: Pretext, path: Path, restart: Path, about: dict[str, A
     torch.manual_seed(seed)
     module = ChangeModule(plain, settings.masked_share)
     history = fit_module(plain, module, (training, inner), Diary(training.epoch, seed, restart), told)
+    described = _describe(pretext, history) | about
+    described |= {"patients": sorted({key.patient for key in learnt}),
+                  "held_out": sorted({key.patient for key in held_out})}  # fmt: skip
+    publish(lambda: write_weights(path, module.learner.pair.state_dict(), described), restart)
+
+
+def _describe(pretext: Pretext, history: History) -> dict[str, Any]:
     best = best_epoch(history)
-    described = {
+    return {
         "task": TASK,
         "network": network_settings(pretext.recipe),
         "target": str(pretext.recipe.target),
-        "pretraining": settings.model_dump(mode="json", exclude={"weights"}),
+        "pretraining": pretext.settings.model_dump(mode="json", exclude={"weights"}),
         "held_out_balanced_accuracy": history[best - 1]["inner_balanced_accuracy"],
         "best_epoch": best,
         "history": history,
-        "seed": seed,
-        "patients": sorted({key.patient for key in learnt}),
-        "held_out": sorted({key.patient for key in held_out}),
-        "provenance": provenance.describe("pretrain change", {}, seed),
-        **about,
+        "seed": pretext.seed,
+        "provenance": provenance.describe("pretrain change", {}, pretext.seed),
     }
-    publish(lambda: write_weights(path, module.learner.pair.state_dict(), described), restart)
 
 
 def split_patients(keys: list[StudyKey], share: float, seed: int) -> tuple[list[StudyKey], list[StudyKey]]:

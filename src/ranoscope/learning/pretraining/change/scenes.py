@@ -12,7 +12,7 @@ from ranoscope.learning.pretraining.change.fields import Field, Image, draw_fiel
 from ranoscope.learning.pretraining.change.labels import PARTIAL, PROGRESSION
 from ranoscope.learning.pretraining.change.lesions import Extent, Shape
 
-# Enhancing volume of a synthetic lesion, mm^3, at least so many voxels; 113 mm^3 is a ball of 6 mm.
+# Enhancing volume of a synthetic lesion, mm^3, at least so many voxels; 300 mm^3 is a ball of 8 mm.
 _LEAST_MM3, _LEAST_VOXELS, _MOST_MM3 = 300.0, 4, 40_000.0
 # Factors of volume keep this far from the thresholds: nearer ones no measurement tells apart.
 _MARGIN = 1.08
@@ -20,6 +20,12 @@ _MOST_GROWTH, _LEAST_REST = 6.0, 0.04
 # What a smooth warp of the own tumour can do to its volume without tearing at what is around it.
 _MOST_WARP = 4.0
 _APART_MM = 30.0
+# Chances: of stable pairs, that nothing is painted at all, or that there is no tumour in either study; that the own
+# tumour is what changes, or stays while others change; of progression, that a lesion is new; that one of several goes;
+# that there is oedema without tumour.
+_IDENTICAL, _NOTHING, _OWN_CHANGES, _OWN_APPEARS, _OWN_STAYS = 0.2, 0.2, 0.35, 0.3, 0.5
+_NEW, _ONE_GOES, _OEDEMA_ALONE = 0.5, 0.25, 0.25
+_LESIONS = (0.6, 0.3, 0.1)  # one, two or three
 # Ranges of intensity of enhancing tumour, necrosis and oedema in standard deviations from the brain's mean: the usual
 # look of each tissue on each sequence, wide enough for every scanner.
 _LOOKS: dict[Sequence, tuple[tuple[float, float], ...]] = {
@@ -77,16 +83,16 @@ def draw_scene(
         sequences: whose intensities are drawn.
         generator: drives everything.
     """
-    if wanted is Response.SD and generator.random() < 0.2:
+    if wanted is Response.SD and generator.random() < _IDENTICAL:
         return Scene((1, 1))
-    if facts.largest_mm3 >= _least(facts) and generator.random() < 0.35:
+    if facts.largest_mm3 >= _least(facts) and generator.random() < _OWN_CHANGES:
         return Scene(_draw_own(wanted, facts, generator))
-    stays = generator.random() < 0.5 and (wanted is not Response.CR or not facts.enhancing_mm3)
+    stays = generator.random() < _OWN_STAYS and (wanted is not Response.CR or not facts.enhancing_mm3)
     volumes = _draw_volumes(wanted, facts, facts.enhancing_mm3 if stays else 0.0, generator)
     if volumes is None:
         stays, volumes = False, _draw_volumes(wanted, facts, 0.0, generator) or []
     # Oedema alone: it comes and goes, and the criteria's volumes do not know of it.
-    volumes += [(0.0, 0.0)] * int(generator.random() < 0.25)
+    volumes += [(0.0, 0.0)] * int(generator.random() < _OEDEMA_ALONE)
     places = _draw_places(len(volumes), facts, stays, generator)
     own = float(stays)
     return Scene((own, own), tuple(
@@ -109,7 +115,7 @@ def _draw_own(wanted: Response, facts: StudyFacts, generator: np.random.Generato
     """Factors of the own tumour. What is real and what is made change places: neither is always the prior."""
     if wanted is Response.CR:
         return 1, 0
-    if wanted is Response.PD and generator.random() < 0.3:
+    if wanted is Response.PD and generator.random() < _OWN_APPEARS:
         return 0, 1
     factor = _draw_factor(wanted, generator)
     others = facts.enhancing_mm3 - facts.largest_mm3
@@ -129,18 +135,18 @@ def _draw_volumes(
 ) -> list[Pair] | None:
     """Prior and current enhancing volume of each lesion; None where what is kept of the own tumour rules it out."""
     least = _least(facts)
-    count = 1 + int(generator.choice(3, p=(0.6, 0.3, 0.1)))
-    new = wanted is Response.PD and generator.random() < 0.5
+    count = 1 + int(generator.choice(len(_LESIONS), p=_LESIONS))
+    new = wanted is Response.PD and generator.random() < _NEW
     factor = _draw_factor(Response.SD if new else wanted, generator)
     most = max(min(_MOST_MM3, _MOST_MM3 / max(factor, 1e-6)), 2 * least)
     prior = np.exp(generator.uniform(np.log(least), np.log(most), count - new))
-    if wanted is Response.SD and not kept and generator.random() < 0.2:
+    if wanted is Response.SD and not kept and generator.random() < _NOTHING:
         prior = prior[:0]
     total = factor * (kept + prior.sum()) - kept
     if len(prior) and wanted is not Response.CR and total < least:
         return None
     shares = prior * np.exp(generator.normal(0, 0.35, len(prior)))
-    if len(shares) > 1 and generator.random() < 0.25:
+    if len(shares) > 1 and generator.random() < _ONE_GOES:
         shares[0] = 0.0
     current = np.maximum(total, 0) * shares / max(float(shares.sum()), 1e-6)
     pairs = [(float(before), float(now)) for before, now in zip(prior, current, strict=True)]
