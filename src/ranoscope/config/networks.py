@@ -119,8 +119,8 @@ class ChangeAwareSettings(Settings):
 
     ``widths``: feature channels per stage; ``findings``: maps per scale whose amounts are compared. Instance norm,
     because batches are small. ``comparison``: what is compared. ``tolerance_mm``: studies may be off from each other by
-    this much: what is that near in the other study has neither come nor gone. ``tissues``: two more maps per scale,
-    enhancing and whole tumour, which masks teach (``training.auxiliary``).
+    this much: what is that near in the other study has neither come nor gone. ``tissues``: two more maps, on the
+    grid itself, enhancing and whole tumour, which masks teach (``training.auxiliary``).
     """
 
     name: Literal["change-aware"] = "change-aware"

@@ -11,7 +11,7 @@ from ranoscope.domain import Tissue
 from ranoscope.learning.measures import MEASURES
 from ranoscope.learning.networks.change_aware import Reading
 
-# Keeps Dice finite and smooth where there is nothing: about a cell.
+# Keeps Dice finite and smooth where there is nothing: about a voxel.
 _SMOOTH = 1.0
 
 
@@ -24,9 +24,7 @@ def auxiliary_loss(reading: Reading, tumours: Tensor, measures: Tensor, settings
         measures: ``MEASURES`` of each pair by its masks, float32 (batch, 3).
         settings: weights.
     """
-    shares = _tissue_shares(tumours)
-    scales = zip(reading.tissues, reading.steps, strict=True)
-    where = torch.stack([_segmentation_loss(logits.float(), _in_cells(shares, step)) for logits, step in scales]).mean()
+    where = _segmentation_loss(reading.tissues.float(), _tissue_shares(tumours))
     return settings.segmentation * where + settings.measures * _measure_loss(reading.measures.float(), measures)
 
 
@@ -36,13 +34,8 @@ def _tissue_shares(tumours: Tensor) -> Tensor:
     return torch.stack([labels == Tissue.ENHANCING, labels != Tissue.BACKGROUND], dim=1).float()
 
 
-def _in_cells(shares: Tensor, step: int) -> Tensor:
-    """Means over the voxels around each cell's centre, which is on every ``step``-th voxel along each axis."""
-    return F.avg_pool3d(shares, step + 1, stride=step, padding=step // 2)
-
-
 def _segmentation_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Cross-entropy and soft Dice against the share of each cell that is tissue; Dice over the batch as a whole.
+    """Cross-entropy and soft Dice of each tissue; Dice over the batch as a whole.
 
     Over the batch, because a study without enhancing tumour has no Dice of its own.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -11,18 +13,19 @@ from ranoscope.domain import Tissue
 from ranoscope.learning.auxiliary import auxiliary_loss
 from ranoscope.learning.networks import build_network
 from ranoscope.learning.networks.change_aware import Reading
-from ranoscope.learning.networks.comparison import Compared, Matching
+from ranoscope.learning.networks.comparison import FindingsCompared, Matching, compare_tissues, tissue_width
+from ranoscope.learning.networks.tissues import TISSUES, TissueMaps, tissue_shares
 
 CHANNELS, CELL_MM = 5, 6.0
 TEACHING = {"auxiliary": {"segmentation": 1}}
 
 
-def compared(**settings) -> Compared:
+def compared(**settings) -> FindingsCompared:
     torch.manual_seed(0)
-    return Compared(ChangeAwareSettings(findings=3, **settings), CHANNELS, CELL_MM)
+    return FindingsCompared(ChangeAwareSettings(findings=3, **settings), CHANNELS, CELL_MM)
 
 
-def identity(scale: Compared) -> Compared:
+def identity(scale: FindingsCompared) -> FindingsCompared:
     """Finding n is feature n."""
     with torch.no_grad():
         scale.evidence.findings.weight.copy_(torch.eye(3, CHANNELS)[..., None, None, None])
@@ -41,13 +44,16 @@ def spots(*places) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("ways", "count"), [(["amount"], 2), (["growth"], 1), (["spot"], 2), (["moved"], 2), (["matched"], 2)]
 )
-@pytest.mark.parametrize("tissues", [False, True])
-def test_every_way_has_its_features(ways, count, tissues):
-    scale = compared(comparison=ways, tissues=tissues)
-    assert scale.width == count * (3 + 2 * tissues)
+def test_every_way_has_its_features(ways, count):
+    scale = compared(comparison=ways)
+    assert scale.width == count * 3
     found = scale(torch.randn(4, CHANNELS, 6, 7, 8))
     assert found.shape == (2, scale.width)
     assert found.isfinite().all()
+    settings = ChangeAwareSettings(comparison=ways)
+    shares = torch.rand(4, len(TISSUES), 6, 7, 8)
+    assert tissue_width(settings, len(TISSUES)) == count * 2
+    assert compare_tissues(shares, settings, CELL_MM).shape == (2, count * 2)
 
 
 def test_all_ways_are_all_features_in_their_order():
@@ -127,23 +133,44 @@ def test_reading_gives_the_logits_of_a_call(taught, make_batch):
     reading = read(taught, pairs)
     torch.testing.assert_close(reading.logits, taught(pairs))
     assert reading.measures.shape == (3, 3)
-    cells = [tuple(-(-size // step) for size in pairs.shape[3:]) for step in reading.steps]
-    assert [tuple(logits.shape) for logits in reading.tissues] == [(6, 2, *cells[0]), (6, 2, *cells[1])]
+    assert reading.tissues.shape == (6, len(TISSUES), *pairs.shape[3:])
 
 
-def test_taught_tissues_enter_what_is_compared(taught):
-    """A tissue that is likely nowhere else stands out in its amount and its spot."""
-    scale = taught.scales[0]
-    features = torch.zeros(2, scale.evidence.findings.in_channels, 8, 8, 8)
+@pytest.mark.parametrize("shape", [(17, 19, 18), (16, 18, 21)])
+def test_tissues_lie_where_the_image_says(shape):
+    """A bright voxel, seen by the layer at full resolution, stands out at its place; odd and even edges alike."""
+    maps = TissueMaps(2, 4).eval()
+    images = torch.zeros(1, 2, *shape)
+    images[0, 0, 5, 7, 9] = 20
+    features = torch.zeros(1, 4, *(-(-size // 2) for size in shape))
     with torch.no_grad():
-        scale.evidence.tissues.weight.zero_()
-        scale.evidence.tissues.weight[0, 0] = 10
-    features[1, 0, 2, 2, 2] = 1
-    before, after = (scale.evidence(part) for part in (torch.zeros_like(features), features))
-    findings = scale.evidence.maps - 2
-    assert before[0, scale.evidence.maps + findings].max() < 1e-3
-    assert after[0, scale.evidence.maps + findings, 2, 2, 2] > 0.9
-    assert after[0, findings].max() < 1e-3  # the prior study's
+        plain, bright = maps(torch.zeros_like(images), features), maps(images, features)
+    moved = (bright - plain)[0].abs().sum(dim=0)
+    assert moved.shape == shape
+    near = moved[4:7, 6:9, 8:11]
+    assert near.max() == moved.max()
+    # Instance norm shifts all voxels alike; what is beyond the kernel is moved by that alone.
+    assert moved[10:, 12:, 12:].std() < 0.01 * near.max()
+
+
+def test_shares_of_what_is_unlikely_everywhere_are_none():
+    logits = torch.tensor([-20.0, -3.0, -2.0, 0.0, 20.0])
+    shares = tissue_shares(logits)
+    assert shares[:2].tolist() == [0, 0]
+    assert shares[2] > 0
+    assert shares[3] == pytest.approx(0.45 / 0.95)
+    assert shares[4] == pytest.approx(1)
+
+
+def test_taught_tissues_enter_what_is_compared():
+    """Twice as much, in the log of the share of the volume."""
+    shares = torch.zeros(2, len(TISSUES), 8, 8, 8)
+    shares[0, 0, :4, :4, :4], shares[1, 0, :4, :4] = 1, 1
+    growth = compare_tissues(shares, ChangeAwareSettings(comparison=["growth"]), CELL_MM)[0]
+    assert growth.tolist() == pytest.approx([math.log((0.25 + 1e-4) / (0.125 + 1e-4)), 0], rel=1e-5)
+    came, went = compare_tissues(shares, ChangeAwareSettings(comparison=["matched"]), CELL_MM)[0].view(2, 2)[:, 0]
+    assert came == pytest.approx(math.log1p(0.125 / 1e-4), rel=1e-5)
+    assert went == 0
 
 
 def test_perfect_segmentation_costs_next_to_nothing():
@@ -152,23 +179,20 @@ def test_perfect_segmentation_costs_next_to_nothing():
     tumours[0, 1, 4:9, 4:9, 4:9] = Tissue.ENHANCING
     tumours[0, 1, 9:13, 4:9, 4:9] = Tissue.NECROSIS_NONENHANCING
     labels = tumours.transpose(0, 1).flatten(0, 1)
-    shares = torch.stack([labels == Tissue.ENHANCING, labels != 0], dim=1).float()
-    # Cells are centred on every second voxel, and reach one voxel to either side.
-    cells = torch.nn.functional.pad(shares, (1,) * 6).unfold(2, 3, 2).unfold(3, 3, 2).unfold(4, 3, 2)
-    right = cells.mean(dim=(5, 6, 7)).logit(eps=1e-6)
+    right = torch.stack([labels == Tissue.ENHANCING, labels != 0], dim=1).float() * 40 - 20
     measures = torch.tensor([[0.3, 0.2, 1.0]])
     settings = AuxiliarySettings(segmentation=1, measures=0)
 
     def loss(logits):
-        reading = Reading(torch.zeros(1, 4), [logits], (2,), torch.zeros(1, 3))
+        reading = Reading(torch.zeros(1, 4), logits, torch.zeros(1, 3))
         return float(auxiliary_loss(reading, tumours, measures, settings))
 
     moved = right.roll(1, dims=2)
     exchanged = right.roll(1, dims=0)
-    assert loss(right) < 0.1
-    assert loss(moved) > 4 * loss(right)
-    assert loss(exchanged) > 8 * loss(right)
-    assert loss(-right) > 20 * loss(right)
+    assert loss(right) < 1e-3
+    assert loss(moved) > 0.2
+    assert loss(exchanged) > loss(moved)
+    assert loss(-right) > 10
 
 
 def test_measures_are_taught_with_their_signs():
@@ -177,8 +201,8 @@ def test_measures_are_taught_with_their_signs():
     measures = torch.tensor([[0.5, -0.25, 1.0], [0.0, 0.0, 0.0]])
 
     def loss(found):
-        logits = [torch.zeros(4, 2, 4, 4, 4)]
-        return float(auxiliary_loss(Reading(torch.zeros(2, 4), logits, (2,), found), nothing, measures, settings))
+        logits = torch.zeros(4, 2, 8, 8, 8)
+        return float(auxiliary_loss(Reading(torch.zeros(2, 4), logits, found), nothing, measures, settings))
 
     right = torch.tensor([[0.5, -0.25, 30.0], [0.0, 0.0, -30.0]])
     assert loss(right) == pytest.approx(0, abs=1e-6)

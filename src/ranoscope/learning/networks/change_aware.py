@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 import torch
 from monai.networks.blocks.convolutions import ResidualUnit
@@ -13,21 +12,20 @@ from torch import Tensor, nn
 from ranoscope.config import ChangeAwareSettings
 from ranoscope.learning.measures import MEASURES
 from ranoscope.learning.networks.base import TRUNK_PREFIX, Images, LateFusion, PairNetwork, Trunk, averaged
-from ranoscope.learning.networks.comparison import Compared
+from ranoscope.learning.networks.comparison import FindingsCompared, compare_tissues, tissue_width
+from ranoscope.learning.networks.tissues import TISSUES, TissueMaps, tissue_shares
 
 
 @dataclass(frozen=True)
 class Reading:
     """What the network makes of a batch of pairs.
 
-    ``logits``: (batch, class). ``tissues``: per scale, logits (2 * batch, enhancing and whole tumour, i', j', k'),
-    prior studies first; ``steps``: per scale, voxels from cell to cell, the first cell's centre on the first voxel's.
+    ``logits``: (batch, class). ``tissues``: logits (2 * batch, tissue, i, j, k) of ``TISSUES``, prior studies first.
     ``measures``: (batch, 3) as in ``measures.MEASURES``.
     """
 
     logits: Tensor
-    tissues: list[Tensor]
-    steps: tuple[int, ...]
+    tissues: Tensor
     measures: Tensor
 
 
@@ -52,7 +50,7 @@ class ChangeAwareTrunk(Trunk):
         self.beside_first = ("stages.0.residual",)
         last = len(settings.widths) - 1
         self.saliency_layers = {"coarse": f"stages.{last}", "finer": f"stages.{last - 1}"}
-        self.voxel_mm = images.voxel_mm
+        self.channels, self.voxel_mm = images.channels, images.voxel_mm
 
     def last_scales(self, images: Tensor) -> list[Tensor]:
         """Features (batch, channels, i', j', k') of the last two stages, the finer first."""
@@ -71,8 +69,8 @@ class ChangeAwareTrunk(Trunk):
 class ChangeAwareNetwork(PairNetwork):
     """One encoder shared by both studies; evidence maps at its last two scales, compared; one head.
 
-    Where tissues are taught, a linear layer also reads the measured change (``Reading``) off the comparison; it is
-    there for training and does not enter the logits.
+    Where tissues are taught, their maps are compared as well, and a linear layer reads the measured change
+    (``Reading``) off that; it is there for training and does not enter the logits.
     """
 
     sees_apart = True
@@ -80,47 +78,57 @@ class ChangeAwareNetwork(PairNetwork):
     def __init__(self, trunk: ChangeAwareTrunk, settings: ChangeAwareSettings, facts: int, classes: int) -> None:
         super().__init__()
         self.trunk = trunk
+        self.settings = settings
         scales = zip(settings.widths[-2:], _STEPS, strict=True)
-        compared = [Compared(settings, channels, step * trunk.voxel_mm) for channels, step in scales]
+        compared = [FindingsCompared(settings, width, step * trunk.voxel_mm) for width, step in scales]
         self.scales = nn.ModuleList(compared)
-        width = sum(scale.width for scale in compared)
-        self.fusion = LateFusion(width, facts)
+        self.tissues = TissueMaps(trunk.channels, settings.widths[-2]) if settings.tissues else None
+        tissue_features = tissue_width(settings, len(TISSUES)) if settings.tissues else 0
+        self.measures = nn.Linear(tissue_features, len(MEASURES)) if settings.tissues else None
+        self.fusion = LateFusion(sum(scale.width for scale in compared) + tissue_features, facts)
         self.head = nn.Sequential(
             nn.Dropout(settings.dropout), nn.Linear(self.fusion.width, 64), nn.PReLU(), nn.Dropout(settings.dropout),
             nn.Linear(64, classes),
         )  # fmt: skip
-        self.measures = nn.Linear(width, len(MEASURES)) if settings.tissues else None
         self.first_layer = TRUNK_PREFIX + trunk.first_layer
-        self.beside_first = tuple(TRUNK_PREFIX + layer for layer in trunk.beside_first)
+        beside = tuple(TRUNK_PREFIX + layer for layer in trunk.beside_first)
+        self.beside_first = (*beside, "tissues.detail.conv") if settings.tissues else beside
         self.saliency_layers = {"coarse": "scales.1.evidence", "finer": "scales.0.evidence"}
 
     def forward(self, pair: Tensor, facts: Tensor | None = None) -> Tensor:
         """Logits (batch, class)."""
-        return self._decide(self._compare(self.see(pair.transpose(0, 1).flatten(0, 1))), facts)
+        seen = self.see(pair.transpose(0, 1).flatten(0, 1))
+        return self._decide(self._compare_findings(seen), self._compare_tissues(seen), facts)
 
     def see(self, studies: Tensor) -> list[Tensor]:
-        """Features of both scales, the finer first."""
-        return self.trunk.last_scales(studies)
+        """Features of both scales, the finer first, and the logits of tissues where they are taught."""
+        scales = self.trunk.last_scales(studies)
+        return scales if self.tissues is None else [*scales, self.tissues(studies, scales[0])]
 
     def judge(self, prior: list[Tensor], current: list[Tensor], facts: Tensor | None = None) -> Tensor:
         """Logits (batch, class)."""
-        return self._decide(self._compare(_both(prior, current)), facts)
+        seen = _both(prior, current)
+        return self._decide(self._compare_findings(seen), self._compare_tissues(seen), facts)
 
     def read(self, prior: list[Tensor], current: list[Tensor], facts: Tensor | None = None) -> Reading:
         """All that masks can teach, from what was seen of the prior and of the current studies; needs tissues."""
         assert self.measures is not None
-        features = _both(prior, current)
-        compared = self._compare(features)
-        scales = cast("list[Compared]", list(self.scales))
-        tissues = [scale.evidence.tissue_logits(maps) for scale, maps in zip(scales, features, strict=True)]
-        return Reading(self._decide(compared, facts), tissues, _STEPS, self.measures(compared))
+        seen = _both(prior, current)
+        tissues = self._compare_tissues(seen)
+        return Reading(self._decide(self._compare_findings(seen), tissues, facts), seen[-1], self.measures(tissues))
 
-    def _compare(self, features: list[Tensor]) -> Tensor:
-        """From features of all prior studies, then of all current ones, per scale."""
-        return torch.cat([scale(maps) for scale, maps in zip(self.scales, features, strict=True)], dim=1)
+    def _compare_findings(self, seen: list[Tensor]) -> Tensor:
+        """From what was seen of all prior studies, then of all current ones."""
+        return torch.cat([scale(maps) for scale, maps in zip(self.scales, seen[: len(_STEPS)], strict=True)], dim=1)
 
-    def _decide(self, compared: Tensor, facts: Tensor | None) -> Tensor:
-        logits: Tensor = self.head(self.fusion(compared, facts))
+    def _compare_tissues(self, seen: list[Tensor]) -> Tensor:
+        """The same of taught tissues; no feature where none are."""
+        if self.tissues is None:
+            return seen[0].new_zeros(len(seen[0]) // 2, 0)
+        return compare_tissues(tissue_shares(seen[-1]), self.settings, self.trunk.voxel_mm)
+
+    def _decide(self, findings: Tensor, tissues: Tensor, facts: Tensor | None) -> Tensor:
+        logits: Tensor = self.head(self.fusion(torch.cat([findings, tissues], dim=1), facts))
         return logits
 
 

@@ -14,15 +14,11 @@ from ranoscope.config import ChangeAwareSettings, Comparison
 _COUNTS = {Comparison.AMOUNT: 2, Comparison.GROWTH: 1, Comparison.SPOT: 2, Comparison.MOVED: 2, Comparison.MATCHED: 2}
 # Shares of the volume below this are as good as none; it keeps the logarithm of an absent finding finite.
 _LEAST_AMOUNT = 1e-3
-# The same for taught tissues, which are shares of the volume in earnest: 0.5 ml of the default box of 4.9 l.
+# The same for tissues, which are shares of the volume in earnest: 0.5 ml of the default box of 4.9 l.
 _LEAST_TISSUE = 1e-4
 # Findings begin as absent nearly everywhere, so that from the first step on only what stands out (features have unit
 # variance) adds to an amount; begun at 0, half the brain counts and training stays on a plateau for many epochs.
 _ABSENT = -2.0
-# Taught tissues begin near their share of a brain, about one voxel in fifty.
-_RARE = -4.0
-# Enhancing tumour, and whole tumour: every label but background.
-TISSUES = 2
 # Features by which a place is recognised in the other study, and how far around it is searched, in cells.
 _MARKS, _REACH = 8, 1
 
@@ -30,73 +26,104 @@ _MARKS, _REACH = 8, 1
 class Evidence(nn.Module):
     """Where each learnt finding is, and how much of it: non-negative maps of both studies, the prior's channels first.
 
-    Not normalised: that would take away the amount, and response is a statement about amounts. Behind a study's
-    findings stand its taught tissues, if there are any, as squared probabilities: what is unlikely everywhere shall not
-    add up to a tumour.
+    Not normalised: that would take away the amount, and response is a statement about amounts.
     """
 
-    def __init__(self, channels: int, findings: int, tissues: bool = False) -> None:
+    def __init__(self, channels: int, findings: int) -> None:
         super().__init__()
         self.findings = nn.Conv3d(channels, findings, kernel_size=1)
         nn.init.constant_(self.findings.get_parameter("bias"), _ABSENT)
-        self.tissues = nn.Conv3d(channels, TISSUES, kernel_size=1) if tissues else None
-        if self.tissues is not None:
-            nn.init.constant_(self.tissues.get_parameter("bias"), _RARE)
-        self.maps = findings + (TISSUES if tissues else 0)
-        least = torch.cat([torch.full((findings,), _LEAST_AMOUNT), torch.full((self.maps - findings,), _LEAST_TISSUE)])
-        self.least: Tensor
-        self.register_buffer("least", least, persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (batch, 2 * maps, i, j, k) from features (2 * batch, channels, i, j, k), prior studies first."""
-        found = F.relu(self.findings(features))
-        if self.tissues is not None:
-            found = torch.cat([found, self.tissues(features).sigmoid().square()], dim=1)
-        prior, current = found.chunk(2)
+        """Map (batch, 2 * findings, i, j, k) from features (2 * batch, channels, i, j, k), prior studies first."""
+        prior, current = F.relu(self.findings(features)).chunk(2)
         return torch.cat([prior, current], dim=1)
 
-    def tissue_logits(self, features: Tensor) -> Tensor:
-        """Logits (2 * batch, enhancing and whole tumour, i, j, k), where tissues are taught."""
-        assert self.tissues is not None
-        logits: Tensor = self.tissues(features)
-        return logits
 
-
-class Compared(nn.Module):
-    """One scale's evidence, compared in the ways that the settings list."""
+class FindingsCompared(nn.Module):
+    """One scale's learnt findings, compared in the ways that the settings list."""
 
     def __init__(self, settings: ChangeAwareSettings, channels: int, cell_mm: float) -> None:
         """``channels``: of the features; ``cell_mm``: edge of their cells, in millimetres."""
         super().__init__()
-        self.evidence = Evidence(channels, settings.findings, settings.tissues)
+        self.evidence = Evidence(channels, settings.findings)
         self.ways = tuple(way for way in Comparison if way in settings.comparison)
-        self.reach = math.ceil(settings.tolerance_mm / cell_mm - 1e-6)
+        self.reach = reach(settings, cell_mm)
         self.matching = Matching(channels) if Comparison.MATCHED in self.ways else None
-        self.width = self.evidence.maps * sum(_COUNTS[way] for way in self.ways)
+        self.width = settings.findings * sum(_COUNTS[way] for way in self.ways)
 
     def forward(self, features: Tensor) -> Tensor:
-        """What changed, (batch, ``width``), float32, from features (2 * batch, channels, i, j, k), prior first.
+        """What changed, (batch, ``width``), float32, from features (2 * batch, channels, i, j, k), prior first."""
+        studies = self.evidence(features).float().chunk(2, dim=1)
+        there = self.matching(features, *studies) if self.matching is not None else None
+        return compare(studies, self.ways, _LEAST_AMOUNT, self.reach, there)
 
-        Amounts are averages over the volume, on a log scale, so that growth by 40 % is the same step for a small and a
-        large lesion. Each study's own amount stays in, because "nothing there, before and now" (CR) and "something
-        there, before and now" (SD) have the same difference.
-        """
-        prior, current = self.evidence(features).float().chunk(2, dim=1)
-        least = self.evidence.least
-        amounts = [(part.mean(dim=(2, 3, 4)) + least).log() for part in (prior, current)]
-        parts: list[Tensor] = []
-        for way in self.ways:
-            if way is Comparison.AMOUNT:
-                parts += amounts
-            elif way is Comparison.GROWTH:
-                parts.append(amounts[1] - amounts[0])
-            elif way is Comparison.SPOT:
-                parts += [part.amax(dim=(2, 3, 4)).log1p() for part in (prior, current)]
-            elif way is Comparison.MOVED:
-                parts += _moved((prior, current), (_near(prior, self.reach), _near(current, self.reach)), least)
-            elif self.matching is not None:
-                parts += _moved((prior, current), self.matching(features, prior, current), least)
-        return torch.cat(parts, dim=1)
+
+def compare_tissues(shares: Tensor, settings: ChangeAwareSettings, cell_mm: float) -> Tensor:
+    """What changed of taught tissues, (batch, ``tissue_width``), float32.
+
+    Args:
+        shares: 0 to 1, (2 * batch, tissue, i, j, k), prior studies first.
+        settings: ways and tolerance; attention is for findings alone.
+        cell_mm: edge of a cell, in millimetres.
+    """
+    prior, current = shares.float().chunk(2)
+    return compare((prior, current), tissue_ways(settings), _LEAST_TISSUE, reach(settings, cell_mm))
+
+
+def tissue_ways(settings: ChangeAwareSettings) -> tuple[Comparison, ...]:
+    """How tissues are compared: as findings are, but place by place instead of by attention."""
+    chosen = set(settings.comparison)
+    if Comparison.MATCHED in chosen:
+        chosen = chosen - {Comparison.MATCHED} | {Comparison.MOVED}
+    return tuple(way for way in Comparison if way in chosen)
+
+
+def tissue_width(settings: ChangeAwareSettings, tissues: int) -> int:
+    """Features of so many tissues compared."""
+    return tissues * sum(_COUNTS[way] for way in tissue_ways(settings))
+
+
+def reach(settings: ChangeAwareSettings, cell_mm: float) -> int:
+    """The tolerance in whole cells, rounded up."""
+    return math.ceil(settings.tolerance_mm / cell_mm - 1e-6)
+
+
+def compare(
+    studies: tuple[Tensor, Tensor],
+    ways: tuple[Comparison, ...],
+    least: float,
+    near: int = 0,
+    there: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Features (batch, n) of what changed between non-negative maps, each (batch, map, i, j, k), prior and current.
+
+    Amounts are averages over the volume, on a log scale, so that growth by 40 % is the same step for a small and a
+    large lesion. Each study's own amount stays in, because "nothing there, before and now" (CR) and "something there,
+    before and now" (SD) have the same difference.
+
+    Args:
+        studies: the maps.
+        ways: in the order of ``Comparison``.
+        least: the amount that is as good as none.
+        near: what is within so many cells in the other study has not moved.
+        there: each study's maps as they are found in the other's frame, for ``MATCHED``.
+    """
+    prior, current = studies
+    amounts = [(part.mean(dim=(2, 3, 4)) + least).log() for part in studies]
+    parts: list[Tensor] = []
+    for way in ways:
+        if way is Comparison.AMOUNT:
+            parts += amounts
+        elif way is Comparison.GROWTH:
+            parts.append(amounts[1] - amounts[0])
+        elif way is Comparison.SPOT:
+            parts += [part.amax(dim=(2, 3, 4)).log1p() for part in studies]
+        elif way is Comparison.MOVED:
+            parts += _moved(studies, (_near(prior, near), _near(current, near)), least)
+        elif there is not None:
+            parts += _moved(studies, there, least)
+    return torch.cat(parts, dim=1)
 
 
 class Matching(nn.Module):
@@ -145,7 +172,7 @@ def _near(evidence: Tensor, reach: int) -> Tensor:
     return F.max_pool3d(evidence, 2 * reach + 1, stride=1, padding=reach) if reach else evidence
 
 
-def _moved(studies: tuple[Tensor, Tensor], counterparts: tuple[Tensor, Tensor], least: Tensor) -> list[Tensor]:
+def _moved(studies: tuple[Tensor, Tensor], counterparts: tuple[Tensor, Tensor], least: float) -> list[Tensor]:
     """How much came and how much went, each (batch, map): evidence without a counterpart in the other study."""
     (prior, current), (prior_there, current_there) = studies, counterparts
     steps = (F.relu(current - prior_there), F.relu(prior - current_there))
