@@ -64,9 +64,9 @@ class PhantomSettings(Settings):
     voxel_mm: Annotated[float, Field(ge=1, le=6)] = 3.0
     seed: int = 0
     difficulty: Difficulty = Difficulty.STANDARD
-    reader_noise: Annotated[
-        float, Field(ge=0, le=1, default_factory=lambda known: _READER_NOISE[known.get("difficulty", "standard")])
-    ]
+    reader_noise: float = Field(
+        default_factory=lambda known: _READER_NOISE[known.get("difficulty", "standard")], ge=0, le=1
+    )
     planted_mark: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @model_validator(mode="after")
