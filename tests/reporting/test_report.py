@@ -124,6 +124,14 @@ def test_the_board_shows_the_scorecards_numbers(finished_run):
     assert tiles[2]["big"] == f"{100 * (value - best):+.1f}".replace("-", "−")
 
 
+def test_the_page_of_a_synthetic_cohort_shows_its_ceiling(finished_run):
+    text = (finished_run / "report.html").read_text()
+    ceiling = json.loads((finished_run / "ceiling.json").read_text())
+    row = text[text.index('<th scope="row">Ceiling (truth)') :].split("</tr>")[0]
+    assert "Exists for synthetic cohorts only" in row
+    assert f"{100 * ceiling['scores']['balanced_accuracy']:.1f} %" in row
+
+
 def test_undefined_scores_are_dashes_with_their_reason(finished_run):
     scorecard = json.loads((finished_run / "scorecard.json").read_text())
     scorecard["contenders"][0]["metrics"]["pd_auc"] |= {"estimate": None, "low": None, "high": None, "reason": "why"}
