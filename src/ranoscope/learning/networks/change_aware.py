@@ -86,10 +86,11 @@ class ChangeAwareNetwork(PairNetwork):
         tissue_features = tissue_width(settings, len(TISSUES)) if settings.tissues else 0
         self.measures = nn.Linear(tissue_features, len(MEASURES)) if settings.tissues else None
         self.fusion = LateFusion(sum(scale.width for scale in compared) + tissue_features, facts)
+        # Of learnt findings alone: there are many, and one is as good as another; each taught tissue is needed.
+        self.dropout = nn.Dropout(settings.dropout)
         self.head = nn.Sequential(
-            nn.Dropout(settings.dropout), nn.Linear(self.fusion.width, 64), nn.PReLU(), nn.Dropout(settings.dropout),
-            nn.Linear(64, classes),
-        )  # fmt: skip
+            nn.Linear(self.fusion.width, 64), nn.PReLU(), nn.Dropout(settings.dropout), nn.Linear(64, classes)
+        )
         self.first_layer = TRUNK_PREFIX + trunk.first_layer
         beside = tuple(TRUNK_PREFIX + layer for layer in trunk.beside_first)
         self.beside_first = (*beside, "tissues.detail.conv") if settings.tissues else beside
@@ -128,7 +129,7 @@ class ChangeAwareNetwork(PairNetwork):
         return compare_tissues(tissue_shares(seen[-1]), self.settings, self.trunk.voxel_mm)
 
     def _decide(self, findings: Tensor, tissues: Tensor, facts: Tensor | None) -> Tensor:
-        logits: Tensor = self.head(self.fusion(torch.cat([findings, tissues], dim=1), facts))
+        logits: Tensor = self.head(self.fusion(torch.cat([self.dropout(findings), tissues], dim=1), facts))
         return logits
 
 

@@ -99,7 +99,7 @@ def compare(
     """Features (batch, n) of what changed between non-negative maps, each (batch, map, i, j, k), prior and current.
 
     Amounts are averages over the volume, on a log scale, so that growth by 40 % is the same step for a small and a
-    large lesion. Each study's own amount stays in, because "nothing there, before and now" (CR) and "something there,
+    large lesion, and 0 where there is nothing. Each study's own amount stays in, because "nothing there, before and now" (CR) and "something there,
     before and now" (SD) have the same difference.
 
     Args:
@@ -110,7 +110,7 @@ def compare(
         there: each study's maps as they are found in the other's frame, for ``MATCHED``.
     """
     prior, current = studies
-    amounts = [(part.mean(dim=(2, 3, 4)) + least).log() for part in studies]
+    amounts = [(part.mean(dim=(2, 3, 4)) / least).log1p() for part in studies]
     parts: list[Tensor] = []
     for way in ways:
         if way is Comparison.AMOUNT:
