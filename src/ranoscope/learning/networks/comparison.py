@@ -99,8 +99,8 @@ def compare(
     """Features (batch, n) of what changed between non-negative maps, each (batch, map, i, j, k), prior and current.
 
     Amounts are averages over the volume, on a log scale, so that growth by 40 % is the same step for a small and a
-    large lesion, and 0 where there is nothing. Each study's own amount stays in, because "nothing there, before and now" (CR) and "something there,
-    before and now" (SD) have the same difference.
+    large lesion, and 0 where there is nothing. Each study's own amount stays in, because "nothing there, before and
+    now" (CR) and "something there, before and now" (SD) have the same difference.
 
     Args:
         studies: the maps.
