@@ -25,6 +25,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import PercentFormatter
 
 from ranoscope import runs
@@ -55,6 +56,8 @@ _REGIONS = {
 _COHORTS = {"plain": 0.0, "marked": 1.0}
 _LOOKS = (("#1b4f8f", "o"), ("#e69f00", "s"), ("#009e73", "D"))
 _CHANCE = "#b3261e"
+# The share at the right edge of the last panel, of the highest interval's end.
+_REACH = 1.1
 
 
 @dataclass(frozen=True)
@@ -188,12 +191,15 @@ def draw(found: dict[str, Any]) -> bytes:
     }
     some = networks[0]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 4.4), layout="constrained")
+        figure = Figure(figsize=(11, 4.4), layout=ConstrainedLayoutEngine(wspace=0.06))
         for axes, (title, rows) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):
             _draw_panel(axes, rows)
             axes.set_title(title)
         figure.axes[0].set_yticks(range(len(found)), [NETWORKS[name].title for name in found])
-        figure.axes[-1].xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        figure.axes[-1].xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        figure.axes[-1].set_xlim(
+            -0.01, _REACH * max(of["mark"][name]["mean"]["high"] for of in networks for name in METHOD_NAMES)
+        )
         figure.suptitle(
             f"Synthetic cohort: {some['patients']} patients, {some['cases']} cases, {some['explained']} explained; PD "
             "against the rest. Bars: intervals over patients; dashed: chance.",
@@ -214,7 +220,7 @@ def _draw_panel(axes: Axes, rows: dict[str, list[tuple[dict[str, Any], float]]])
                 axes.plot(mean["estimate"], y, marker, color=colour, label=None if place else title, clip_on=False)
     axes.set(xlim=(-0.02, 1.02), ylim=(len(entries) - 0.5, -0.5))
     axes.tick_params(axis="y", length=0)
-    axes.grid(visible=True)
+    axes.grid(visible=True, axis="x")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False, fontsize=8.5)
 
 
