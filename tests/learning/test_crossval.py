@@ -110,7 +110,7 @@ def test_a_finished_fold_says_how_it_was_trained_and_leaves_no_restart_files(tra
         about = json.loads((folder / "fold.json").read_text())
         losses = [entry["inner_loss"] for entry in about["history"]]
         assert about["epochs"] == len(losses) == 3
-        assert about["inner_loss"] == min(losses) == losses[about["best_epoch"] - 1]
+        assert about["inner_loss"] == min(losses) == losses[about["kept_epoch"] - 1]
 
 
 def test_the_reported_fold_chooses_nothing(trained, home, tiny, monkeypatch):

@@ -133,7 +133,7 @@ def test_at_a_drop_the_network_goes_back_and_the_optimiser_forgets(home, droppin
             before = trainer.optimizers[0].param_groups[0]["lr"]
             assert trainer.optimizers[0].state
             super()._drop(trainer, module)
-            best = load_file(max(self.diary.folder.glob("best-*"), key=lambda path: int(path.stem.split("-")[1])))
+            best = load_file(max(self.diary.folder.glob("kept-*"), key=lambda path: int(path.stem.split("-")[1])))
             for network in (module.network, module.average.module):
                 assert all(torch.equal(value, best[name]) for name, value in network.state_dict().items())
             assert module.average.n_averaged == 0

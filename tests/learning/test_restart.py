@@ -14,13 +14,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from ranoscope import runs
 from ranoscope.cohort.files import read_cases
+from ranoscope.config import TrainingSettings
 from ranoscope.errors import RunError, StorageError
-from ranoscope.learning import checkpoints, crossval
+from ranoscope.learning import checkpoints, crossval, diary
 from ranoscope.learning.crossval import cross_validate
-from ranoscope.learning.diary import best_epoch
+from ranoscope.learning.diary import kept_epoch
 from ranoscope.learning.module import ResponseModule
 from ranoscope.learning.studies import prepare_store
 
@@ -100,7 +102,7 @@ def test_a_training_that_had_stopped_early_does_not_train_on_after_a_restart(hom
     undisturbed = Path(shutil.copytree(home, home.parent / "undisturbed"))
     cross_validate(recipe, undisturbed / "run", undisturbed / "run", silent)
     abouts = [json.loads(path.read_text()) for path in undisturbed.rglob("fold.json")]
-    assert all(about["epochs"] == about["best_epoch"] + 1 < 30 for about in abouts)
+    assert all(about["epochs"] == about["kept_epoch"] + 1 < 30 for about in abouts)
 
     honest = crossval.call_cases
 
@@ -146,7 +148,7 @@ def test_damaged_restart_files_cost_a_fold_its_epochs_but_not_the_run(trained, h
     last = folder / "last.ckpt"
     whole = last.read_bytes()
     if damage == "lost weights":
-        for weights in folder.glob("best-*"):
+        for weights in folder.glob("kept-*"):
             weights.unlink()
     else:
         last.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "garbage": b"garbage" * 100}[damage])
@@ -248,4 +250,45 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_epochs_before
 
 def test_the_best_epoch_is_the_lowest_inner_loss_and_the_first_of_equals():
     history = [{"inner_loss": loss} for loss in (1.2, 0.9, 1.1, 0.9)]
-    assert best_epoch(history) == 2
+    assert kept_epoch(history) == 2
+
+
+def test_the_last_epoch_is_kept_where_asked_and_nothing_ends_early(home, tiny, monkeypatch):
+    """Even if the inner loss never improves, which would end a training after an epoch otherwise."""
+    saved = []
+    save = diary.save_weights
+
+    def spy(path, network):
+        save(path, network)
+        saved.append((path.name, path.read_bytes()))
+
+    monkeypatch.setattr(diary, "save_weights", spy)
+    cross_validate(tiny(keep="last", patience_epochs=1, learning_rate=1e-9), home / "run", home / "run", silent)
+    assert [name for name, _ in saved] == [f"kept-{epoch}.safetensors" for epoch in (1, 2, 3)] * 2
+    for fold in (0, 1):
+        folder = home / "run" / runs.CHECKPOINTS / f"seed-0_fold-{fold}"
+        about = json.loads((folder / "fold.json").read_text())
+        assert (about["epochs"], about["kept_epoch"]) == (3, 3)
+        assert about["inner_loss"] == about["history"][-1]["inner_loss"]
+        assert (folder / "model.safetensors").read_bytes() == saved[3 * fold + 2][1]
+
+
+def test_a_training_that_keeps_its_last_epoch_can_be_interrupted(home, tiny):
+    twin = Path(shutil.copytree(home, home.parent / "twin"))
+    recipe = tiny(keep="last")
+
+    def stop(done, total, what):
+        if "epoch 2:" in what:
+            raise KeyboardInterrupt
+
+    cross_validate(recipe, home / "run", home / "run", silent)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            cross_validate(recipe, twin / "run", twin / "run", stop)
+    cross_validate(recipe, twin / "run", twin / "run", silent)
+    assert results(home) == results(twin)
+
+
+def test_going_back_to_the_best_and_keeping_the_last_do_not_go_together():
+    with pytest.raises(ValidationError, match="keep: last is not for schedule: drop"):
+        TrainingSettings(keep="last", schedule="drop", learning_rate_drops=1)

@@ -50,6 +50,8 @@ class TrainingSettings(Settings):
 
     ``schedule``: one cycle, constant, or ``drop``: constant until the inner loss has not improved for
     ``patience_epochs``, then a tenth of it from the best weights so far, ``learning_rate_drops`` times.
+    ``keep``: the epoch whose weights are kept, ``best`` by the inner set's loss, or the ``last``, without an early end:
+    a small inner set, with a case or two of the rare classes, chooses badly, and one cycle ends at its best by design.
     ``imbalance``: corrected in the loss, by a weighted sampler, in both (twice, as the paper does) or not at all.
     ``weight_averaging``: share of a running average of the weights that each step keeps; the average is what is judged
     and kept, steadier than any one step where cases are few. 0 = no average.
@@ -64,6 +66,7 @@ class TrainingSettings(Settings):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     schedule: Literal["one_cycle", "constant", "drop"] = "one_cycle"
     learning_rate_drops: Annotated[int, Field(ge=0)] = 0
+    keep: Literal["best", "last"] = "best"
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     focal_gamma: Annotated[float, Field(ge=0)] = 2.0
     imbalance: Literal["none", "loss", "sampler", "both"] = "loss"
@@ -85,4 +88,6 @@ class TrainingSettings(Settings):
     def _drops_need_their_schedule(self) -> TrainingSettings:
         if (self.learning_rate_drops > 0) != (self.schedule == "drop"):
             raise ValueError("learning_rate_drops above 0 and schedule: drop belong together")
+        if self.keep == "last" and self.schedule == "drop":
+            raise ValueError("keep: last is not for schedule: drop, which goes back to the best epoch")
         return self

@@ -66,7 +66,7 @@ def describe_fold(recipe: Recipe, cell: Cell, fitted: FittedFold) -> dict[str, A
         "fact_scale": fitted.scale.as_dict(),
         "remarks": list(fitted.remarks),
         "initial_weights": None if fitted.initial is None else fitted.initial.as_dict(),
-        "best_epoch": fitted.best_epoch,
+        "kept_epoch": fitted.kept_epoch,
         "epochs": len(fitted.history),
         "learning_rate_dropped_after": list(fitted.drops),
         "inner_loss": fitted.inner_loss,

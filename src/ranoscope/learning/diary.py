@@ -1,9 +1,9 @@
-"""What is remembered of a training: every epoch's losses, and the weights of the best epoch."""
+"""What is remembered of a training: every epoch's losses, and the weights of the epoch that is kept."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -17,25 +17,24 @@ from ranoscope.learning.checkpoints import save_weights
 History = list[dict[str, float]]
 
 
-def best_epoch(history: History) -> int:
-    """The epoch (from 1) of the lowest inner loss, the first of equals."""
-    return 1 + int(np.argmin([losses["inner_loss"] for losses in history]))
+Keep = Literal["best", "last"]
 
 
-def best_weights(folder: Path, history: History) -> Path:
-    """Where the weights of the best epoch are."""
-    return folder / f"best-{best_epoch(history)}.safetensors"
+def kept_epoch(history: History, keep: Keep = "best") -> int:
+    """The epoch (from 1) that is kept: the last, or that of the lowest inner loss, the first of equals."""
+    return len(history) if keep == "last" else 1 + int(np.argmin([losses["inner_loss"] for losses in history]))
 
 
 class Diary(Callback):
-    """Keeps every epoch's losses and the best epoch's weights, also over a restart; stops on a loss not finite.
+    """Keeps every epoch's losses and one epoch's weights, also over a restart; stops on a loss not finite.
 
-    The best weights carry their epoch in their name, and the best ones before them stay until the next are written:
-    whichever epoch the restart file knows of, its best weights are there.
+    Kept weights carry their epoch in their name, and those kept before them stay until the next are written: whichever
+    epoch the restart file knows of, the weights kept by then are there.
     """
 
-    def __init__(self, epoch: Tensor, seed: int, folder: Path) -> None:
-        """``epoch``: the training samples' own count of epochs, kept up to date here."""
+    def __init__(self, epoch: Tensor, seed: int, folder: Path, keep: Keep = "best") -> None:
+        """``epoch``: the training samples' own count of epochs, kept up to date here; ``keep``: which one's weights."""
+        self.keep: Keep = keep
         self.epoch = epoch
         self.seed = seed
         self.folder = folder
@@ -48,7 +47,7 @@ class Diary(Callback):
         torch.manual_seed(int(words[0]))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note the losses, and keep the weights if they are the best so far.
+        """Note the losses, and keep the weights if they are to be kept.
 
         Raises:
             RunError: a loss is NaN or infinite.
@@ -58,13 +57,22 @@ class Diary(Callback):
             shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
             do = "lower training.learning_rate or use 32-true precision"
             raise RunError(problem("a finite loss", shown, f"{self.folder}, epoch {trainer.current_epoch + 1}", do))
-        before = best_weights(self.folder, self.history) if self.history else None
+        before = self.kept_weights(self.history) if self.history else None
         self.history.append(losses)
-        best = best_weights(self.folder, self.history)
-        if trainer.is_global_zero and best != before:
-            save_weights(best, pl_module.judged)  # type: ignore[arg-type]
-            for older in set(self.folder.glob("best-*")) - {best, before}:
+        kept = self.kept_weights(self.history)
+        if trainer.is_global_zero and kept != before:
+            save_weights(kept, pl_module.judged)  # type: ignore[arg-type]
+            for older in set(self.folder.glob("kept-*")) - {kept, before}:
                 older.unlink()
+
+    @property
+    def kept(self) -> int:
+        """The epoch (from 1) whose weights are kept."""
+        return kept_epoch(self.history, self.keep)
+
+    def kept_weights(self, history: History) -> Path:
+        """Where the weights are that are kept after so many epochs."""
+        return self.folder / f"kept-{kept_epoch(history, self.keep)}.safetensors"
 
     def state_dict(self) -> dict[str, Any]:
         """What the restart file keeps."""

@@ -1,4 +1,4 @@
-"""One fold: fit on its training cases, choose the epoch on its inner cases, restart where it stopped.
+"""One fold: fit on its training cases, choose the epoch on its inner cases if asked, restart where it stopped.
 
 On the CPU, with the same number of threads, an interrupted and resumed training ends with the very weights of an
 uninterrupted one: everything random in an epoch (order, augmentation, dropout) depends on the seed of the fold and the
@@ -15,7 +15,7 @@ import lightning as L
 from ranoscope.config import MissingSequences, Recipe, Target
 from ranoscope.domain import Case
 from ranoscope.learning.data import CaseDataset, Material, loader, uses_cuda
-from ranoscope.learning.diary import Diary, History, best_epoch
+from ranoscope.learning.diary import Diary, History
 from ranoscope.learning.facts import FactScale
 from ranoscope.learning.losses import class_weights
 from ranoscope.learning.module import ResponseModule
@@ -30,14 +30,14 @@ __all__ = ["FittedFold", "Sides", "Told", "absent_classes", "fit_fold", "probabi
 
 @dataclass(frozen=True)
 class FittedFold:
-    """A fold's network at its best inner epoch (counted from 1), in evaluation mode, and how training went.
+    """A fold's network at the epoch that is kept (``kept_epoch``, from 1), in evaluation mode, and how training went.
 
     ``scale``: of its facts. ``drops``: the epochs after which the learning rate fell. ``remarks``: sentences on what
     its cases lacked. ``initial``: what was put into the network before it was trained.
     """
 
     network: PairNetwork
-    best_epoch: int
+    kept_epoch: int
     history: History
     scale: FactScale
     drops: tuple[int, ...]
@@ -46,8 +46,8 @@ class FittedFold:
 
     @property
     def inner_loss(self) -> float:
-        """The inner set's loss at the best epoch."""
-        return self.history[self.best_epoch - 1]["inner_loss"]
+        """The inner set's loss at the epoch that is kept."""
+        return self.history[self.kept_epoch - 1]["inner_loss"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def fit_fold(recipe: Recipe, material: Material, sides: Sides, folder: Path, see
     module = ResponseModule(network, recipe.training, class_weights(dataset.classes, class_count(recipe)), flags)
     if recipe.training.compile and (uses_cuda(recipe) or recipe.training.accelerator == "cpu"):
         module.network.compile()
-    diary = Diary(dataset.epoch, seed, folder)
+    diary = Diary(dataset.epoch, seed, folder, recipe.training.keep)
     plateau = Plateau(diary, recipe.training, told)
 
     def loaders(processes: int) -> tuple[Batches, Batches]:
@@ -96,7 +96,7 @@ def fit_fold(recipe: Recipe, material: Material, sides: Sides, folder: Path, see
         return loader(dataset, recipe, processes), loader(inner, recipe, processes)
 
     network, history = train(module, recipe, diary, plateau, loaders), diary.history
-    return FittedFold(network, best_epoch(history), history, scale, plateau.course.drops, remarks, initial)
+    return FittedFold(network, diary.kept, history, scale, plateau.course.drops, remarks, initial)
 
 
 def absent_classes(sides: Sides, target: Target) -> tuple[str, ...]:

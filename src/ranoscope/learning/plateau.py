@@ -11,7 +11,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from ranoscope.config import TrainingSettings
-from ranoscope.learning.diary import Diary, best_weights
+from ranoscope.learning.diary import Diary
 from ranoscope.learning.module import ResponseModule
 
 Told = Callable[[int, str], None]
@@ -61,7 +61,9 @@ class Plateau(Callback):
 
     @property
     def course(self) -> Course:
-        """The course up to the last epoch."""
+        """The course up to the last epoch; without drop or early end where the last epoch is kept in any case."""
+        if self.settings.keep == "last":
+            return Course((), False)
         losses = (entry["inner_loss"] for entry in self.diary.history)
         return follow(losses, self.settings.patience_epochs, self.settings.learning_rate_drops)
 
@@ -82,7 +84,7 @@ class Plateau(Callback):
 
     def _drop(self, trainer: L.Trainer, module: ResponseModule) -> None:
         trainer.strategy.barrier()  # the first process has written the best weights by now
-        module.return_to(best_weights(self.diary.folder, self.diary.history))
+        module.return_to(self.diary.kept_weights(self.diary.history))
         for optimiser in trainer.optimizers:
             optimiser.state.clear()
             for group in optimiser.param_groups:

@@ -22,7 +22,7 @@ from ranoscope import runs
 from ranoscope.config import Recipe
 from ranoscope.learning.checkpoints import AtomicCheckpointIO, load_weights
 from ranoscope.learning.data import Sample, SampleDataset, loader, uses_cuda
-from ranoscope.learning.diary import Diary, best_weights
+from ranoscope.learning.diary import Diary
 from ranoscope.learning.module import ResponseModule, answer
 from ranoscope.learning.networks import PairNetwork
 from ranoscope.learning.plateau import Plateau, Told
@@ -43,28 +43,28 @@ def train(
     Args:
         module: what is trained.
         recipe: how, and where.
-        diary: keeps losses and best weights.
+        diary: keeps losses and weights.
         plateau: ends the training, and tells of every epoch.
         loaders: given the number of processes, the training batches and those that choose the epoch.
 
     Returns:
-        The network at its best epoch, on the CPU, in evaluation mode.
+        The network at the epoch that is kept, on the CPU, in evaluation mode.
 
     Raises:
         RunError: the loss became NaN or infinite.
         StorageError: the disk is full; the last whole epoch can be resumed.
     """
     folder = diary.folder
-    # Lightning runs checkpoint callbacks last: the restart file never knows an epoch whose best weights are not there.
+    # Lightning runs checkpoint callbacks last: the restart file never knows an epoch whose kept weights are not there.
     last = ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
     trainer = _make_trainer(recipe, [diary, plateau, last], folder)
     with quiet(), _passing_on_ctrl_c():
         training, inner = loaders(trainer.world_size)
-        restart = _restart_file(folder, plateau.told)
+        restart = _restart_file(diary, plateau.told)
         trainer.fit(module, training, inner, ckpt_path=restart, weights_only=True)
     trainer.strategy.barrier()
     network = module.network.cpu()
-    load_weights(best_weights(folder, diary.history), network)
+    load_weights(diary.kept_weights(diary.history), network)
     return network.eval()
 
 
@@ -103,20 +103,19 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _restart_file(folder: Path, told: Told) -> str | None:
+def _restart_file(diary: Diary, told: Told) -> str | None:
     """The restart file, if there is one and it is whole; damaged ones are removed and the training starts afresh."""
-    path = folder / _LAST
+    path = diary.folder / _LAST
     if not path.is_file():
         return None
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
-        best = best_weights(folder, state["callbacks"][Diary.__name__]["history"])
-        if best.is_file():
+        if diary.kept_weights(state["callbacks"][Diary.__name__]["history"]).is_file():
             return str(path)
     except (EOFError, KeyError, OSError, RuntimeError, pickle.UnpicklingError):
         pass
     told(0, "its restart files were damaged; it starts afresh")
-    shutil.rmtree(folder)
+    shutil.rmtree(diary.folder)
     return None
 
 

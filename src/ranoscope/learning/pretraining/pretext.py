@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ranoscope.config import Recipe, TrainingSettings
 from ranoscope.domain import Case, StudyKey
 from ranoscope.learning.data import SampleDataset, loader
-from ranoscope.learning.diary import Diary, History, best_epoch
+from ranoscope.learning.diary import Diary, History, kept_epoch
 from ranoscope.learning.module import ResponseModule
 from ranoscope.learning.networks import PairNetwork, Trunk, build_trunk
 from ranoscope.learning.networks.base import Shape
@@ -47,7 +47,7 @@ class FittedTrunk:
     @property
     def best_epoch(self) -> int:
         """Counted from 1; of the lowest inner loss."""
-        return best_epoch(self.history)
+        return kept_epoch(self.history)
 
 
 class TrunkClassifier(PairNetwork):

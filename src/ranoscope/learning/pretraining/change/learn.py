@@ -16,7 +16,7 @@ from ranoscope.config import ChangePretraining, Recipe
 from ranoscope.domain import Case, StudyKey
 from ranoscope.errors import RanoscopeError, problem
 from ranoscope.imaging.store import StudyStore
-from ranoscope.learning.diary import Diary, History, best_epoch
+from ranoscope.learning.diary import Diary, History, kept_epoch
 from ranoscope.learning.plateau import Told
 from ranoscope.learning.pretraining.change.masking import ChangeModule
 from ranoscope.learning.pretraining.change.pairs import ChangePairs
@@ -141,7 +141,7 @@ def learn_change(pretext: Pretext, path: Path, restart: Path, about: dict[str, A
 
 
 def _describe(pretext: Pretext, history: History) -> dict[str, Any]:
-    best = best_epoch(history)
+    best = kept_epoch(history)
     return {
         "task": TASK,
         "network": network_settings(pretext.recipe),
