@@ -27,7 +27,7 @@ from ranoscope.config import (
 )
 from ranoscope.domain import RESEARCH_USE_ONLY
 
-# Sized so that the whole demo takes four to six minutes on two CPU cores; the cohort is large enough that every class
+# Sized so that the whole demo takes about eight minutes on two CPU cores; the cohort is large enough that every class
 # is in every fold.
 _DEMO_PATIENTS = 72
 _DEMO_VOXEL_MM = 3.0
