@@ -51,7 +51,7 @@ from ranoscope.config.recipe import (
     parse_recipe,
     recipes_folder,
 )
-from ranoscope.config.training import AuxiliarySettings, ConsistencySettings, TrainingSettings
+from ranoscope.config.training import AuxiliarySettings, ConsistencySettings, Keep, TrainingSettings
 
 __all__ = [
     "AlexNetSettings",
@@ -72,7 +72,7 @@ __all__ = [
     "FoldProtocol",
     "FoldSettings",
     "GridSettings",
-    "KeptMaps",
+    "Keep", "KeptMaps",
     "Labels",
     "MedNeXtSettings",
     "MedicalNetPretraining",

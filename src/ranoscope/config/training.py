@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from ranoscope.config.base import Settings
 
 Weight = Annotated[float, Field(ge=0)]
+# Which epoch's weights a training ends with.
+Keep = Literal["best", "last"]
 
 
 class ConsistencySettings(Settings):
@@ -66,7 +68,7 @@ class TrainingSettings(Settings):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     schedule: Literal["one_cycle", "constant", "drop"] = "one_cycle"
     learning_rate_drops: Annotated[int, Field(ge=0)] = 0
-    keep: Literal["best", "last"] = "best"
+    keep: Keep = "best"
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     focal_gamma: Annotated[float, Field(ge=0)] = 2.0
     imbalance: Literal["none", "loss", "sampler", "both"] = "loss"

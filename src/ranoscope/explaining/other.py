@@ -29,10 +29,12 @@ class OtherRun:
         Raises:
             RunError: it is the same run, not a finished one, or its networks do not take the same images.
         """
-        recipe = load_run_recipe(run)
-        _require_comparable(run, recipe, mine)
-        self._run, self._recipe = run, recipe
-        self._same_network = recipe.network == load_run_recipe(mine).network
+        if run.resolve() == mine.resolve():
+            do = "train the recipe again with --set labels=permuted, or with another seed, and name that run"
+            raise RunError(problem("another run than the one that is explained", str(run), "--against", do))
+        self._run, self._recipe, own = run, load_run_recipe(run), load_run_recipe(mine)
+        _require_comparable(run, self._recipe, mine, own)
+        self._same_network = self._recipe.network == own.network
         self._called = {entry.folder_name: entry for entry in read_called(run)}
         self._trained: tuple[int, TrainedFold] | None = None
 
@@ -60,11 +62,7 @@ class OtherRun:
         return {**about, "same_network": self._same_network}
 
 
-def _require_comparable(run: Path, recipe: Recipe, mine: Path) -> None:
-    if run.resolve() == mine.resolve():
-        do = "train the recipe again with --set labels=permuted, or with another seed, and name that run"
-        raise RunError(problem("another run than the one that is explained", str(run), "--against", do))
-    own = load_run_recipe(mine)
+def _require_comparable(run: Path, recipe: Recipe, mine: Path, own: Recipe) -> None:
     for name in _SHARED:
         if getattr(own, name) != getattr(recipe, name):
             do = "choose a run trained on the same images for the same target"

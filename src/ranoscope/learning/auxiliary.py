@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from monai.losses.dice import DiceLoss
 from torch import Tensor
 
 from ranoscope.config import AuxiliarySettings
@@ -11,8 +12,9 @@ from ranoscope.domain import Tissue
 from ranoscope.learning.measures import MEASURES
 from ranoscope.learning.networks.change_aware import Reading
 
-# Keeps Dice finite and smooth where there is nothing: about a voxel.
-_SMOOTH = 1.0
+# Over the batch, because a study without enhancing tumour has no Dice of its own; smoothed by about a voxel, so that it
+# is finite where there is nothing.
+_DICE = DiceLoss(sigmoid=True, squared_pred=True, batch=True, smooth_nr=1.0, smooth_dr=1.0)
 
 
 def auxiliary_loss(reading: Reading, tumours: Tensor, measures: Tensor, settings: AuxiliarySettings) -> Tensor:
@@ -35,14 +37,9 @@ def _tissue_shares(tumours: Tensor) -> Tensor:
 
 
 def _segmentation_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Cross-entropy and soft Dice of each tissue; Dice over the batch as a whole.
-
-    Over the batch, because a study without enhancing tumour has no Dice of its own.
-    """
-    likely = logits.sigmoid()
-    overlap, total = ((likely * wanted).sum(dim=(0, 2, 3, 4)), (likely**2 + wanted**2).sum(dim=(0, 2, 3, 4)))
-    dice = 1 - (2 * overlap + _SMOOTH) / (total + _SMOOTH)
-    return F.binary_cross_entropy_with_logits(logits, wanted) + dice.mean()
+    """Cross-entropy and soft Dice of each tissue."""
+    dice: Tensor = _DICE(logits, wanted)
+    return F.binary_cross_entropy_with_logits(logits, wanted) + dice
 
 
 def _measure_loss(found: Tensor, measures: Tensor) -> Tensor:

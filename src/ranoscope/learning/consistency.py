@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -11,12 +13,14 @@ from ranoscope.learning.losses import accepted_losses
 from ranoscope.learning.networks import PairNetwork
 
 PRIOR, CURRENT = 0, 1
+# The expert's response, and what may be said then.
+Accepted = tuple[tuple[Response, tuple[Response, ...]], ...]
 _PD, _SD, _PR, _CR = Response.PD, Response.SD, Response.PR, Response.CR
 # What may be said, by the expert's response, of the pair exchanged; of the current study twice; of the prior one twice.
 # PR and CR against the study before need not have shrunk: LUMIERE's CR mostly follow CR, nothing to nothing.
-_EXCHANGED = {_PD: (_PR, _CR), _SD: (_SD,), _PR: (_PD,), _CR: (_PD, _CR)}
-_CURRENT_TWICE = {_PD: (_SD,), _SD: (_SD,), _PR: (_SD,), _CR: (_SD, _CR)}
-_PRIOR_TWICE = {_PD: (_SD, _CR), _SD: (_SD,), _PR: (_SD,), _CR: (_SD, _CR)}
+_EXCHANGED: Accepted = ((_PD, (_PR, _CR)), (_SD, (_SD,)), (_PR, (_PD,)), (_CR, (_PD, _CR)))
+_CURRENT_TWICE: Accepted = ((_PD, (_SD,)), (_SD, (_SD,)), (_PR, (_SD,)), (_CR, (_SD, _CR)))
+_PRIOR_TWICE: Accepted = ((_PD, (_SD, _CR)), (_SD, (_SD,)), (_PR, (_SD,)), (_CR, (_SD, _CR)))
 
 
 class ShownPairs:
@@ -68,16 +72,17 @@ def consistency_loss(shown: ShownPairs, targets: Tensor, settings: ConsistencySe
     for weight, earlier, later, accepted in asked:
         if weight > 0:
             logits = shown.logits(earlier, later).float()
-            allowed = _table(accepted, logits.shape[1], targets.device)[targets]
+            allowed = _table(accepted, logits.shape[1]).to(targets.device)[targets]
             total = total + weight * accepted_losses(logits, allowed).mean()
     return total
 
 
-def _table(accepted: dict[Response, tuple[Response, ...]], classes: int, device: torch.device) -> Tensor:
+@cache
+def _table(accepted: Accepted, classes: int) -> Tensor:
     """Which classes (class, class) may be said of a case of each; PD and the rest: the rest's is what any of it may."""
     place = {response: min(response.class_index, classes - 1) for response in RESPONSES}
-    table = torch.zeros(classes, classes, dtype=torch.bool, device=device)
-    for response, allowed in accepted.items():
+    table = torch.zeros(classes, classes, dtype=torch.bool)
+    for response, allowed in accepted:
         for one in allowed:
             table[place[response], place[one]] = True
     return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -11,13 +11,11 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from ranoscope.config import Keep
 from ranoscope.errors import RunError, problem
 from ranoscope.learning.checkpoints import save_weights
 
 History = list[dict[str, float]]
-
-
-Keep = Literal["best", "last"]
 
 
 def kept_epoch(history: History, keep: Keep = "best") -> int:

@@ -33,6 +33,12 @@ class Change:
     noise_seed: int
     kept: NDArray[np.bool_]
 
+    @property
+    def mirror(self) -> Box:
+        """Index that mirrors a volume (i, j, k) along the flipped axes."""
+        i, j, k = (slice(None, None, -1 if flip else 1) for flip in self.flips)
+        return i, j, k
+
     def of(self, study: int, sequence: int) -> tuple[float, float, float]:
         """Gamma, scale and offset of one volume."""
         return (
@@ -99,7 +105,6 @@ def apply(studies: tuple[AlignedStudy, AlignedStudy], sequences: tuple[Sequence,
     # numpy's zeros take no time where nothing is written; torch's do.
     result = np.zeros((2, len(sequences), *studies[0].brain.shape), dtype=np.float32)
     noise = np.random.default_rng(change.noise_seed)
-    mirror = tuple(slice(None, None, -1 if flip else 1) for flip in change.flips)
     for which, study in enumerate(studies):
         take, put = _move(study.brain_box, study.brain.shape, change.shift_voxels)
         brain = torch.from_numpy(study.brain[take].astype(np.float32))
@@ -111,18 +116,17 @@ def apply(studies: tuple[AlignedStudy, AlignedStudy], sequences: tuple[Sequence,
             _adjust(study.volume(sequence)[take].copy(), change.of(which, channel), values)
             _add_noise(values, change.noise, noise)
             place = result[which, channel]
-            place[mirror][put] = values.mul_(brain).numpy()
+            place[change.mirror][put] = values.mul_(brain).numpy()
     return torch.from_numpy(result)
 
 
 def apply_to_labels(studies: tuple[AlignedStudy, AlignedStudy], change: Change) -> Tensor:
     """The tumour labels of both studies where ``apply`` puts their images, uint8 (study, i, j, k)."""
     result = np.zeros((2, *studies[0].brain.shape), dtype=np.uint8)
-    mirror = tuple(slice(None, None, -1 if flip else 1) for flip in change.flips)
     for place, study in zip(result, studies, strict=True):
         whole = tuple(slice(0, size) for size in study.brain.shape)
         take, put = _move((whole[0], whole[1], whole[2]), study.brain.shape, change.shift_voxels)
-        place[mirror][put] = study.tumour[take]
+        place[change.mirror][put] = study.tumour[take]
     return torch.from_numpy(result)
 
 

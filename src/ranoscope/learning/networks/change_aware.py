@@ -98,8 +98,7 @@ class ChangeAwareNetwork(PairNetwork):
 
     def forward(self, pair: Tensor, facts: Tensor | None = None) -> Tensor:
         """Logits (batch, class)."""
-        seen = self.see(pair.transpose(0, 1).flatten(0, 1))
-        return self._decide(self._compare_findings(seen), self._compare_tissues(seen), facts)
+        return self._answer(self.see(pair.transpose(0, 1).flatten(0, 1)), facts)
 
     def see(self, studies: Tensor) -> list[Tensor]:
         """Features of both scales, the finer first, and the logits of tissues where they are taught."""
@@ -108,8 +107,7 @@ class ChangeAwareNetwork(PairNetwork):
 
     def judge(self, prior: list[Tensor], current: list[Tensor], facts: Tensor | None = None) -> Tensor:
         """Logits (batch, class)."""
-        seen = _both(prior, current)
-        return self._decide(self._compare_findings(seen), self._compare_tissues(seen), facts)
+        return self._answer(_both(prior, current), facts)
 
     def read(self, prior: list[Tensor], current: list[Tensor], facts: Tensor | None = None) -> Reading:
         """All that masks can teach, from what was seen of the prior and of the current studies; needs tissues."""
@@ -117,6 +115,10 @@ class ChangeAwareNetwork(PairNetwork):
         seen = _both(prior, current)
         tissues = self._compare_tissues(seen)
         return Reading(self._decide(self._compare_findings(seen), tissues, facts), seen[-1], self.measures(tissues))
+
+    def _answer(self, seen: list[Tensor], facts: Tensor | None) -> Tensor:
+        """Logits (batch, class), from what was seen of all prior studies, then of all current ones."""
+        return self._decide(self._compare_findings(seen), self._compare_tissues(seen), facts)
 
     def _compare_findings(self, seen: list[Tensor]) -> Tensor:
         """From what was seen of all prior studies, then of all current ones."""

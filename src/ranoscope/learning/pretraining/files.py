@@ -76,13 +76,18 @@ def require_weights_name(out: Path) -> None:
         raise RunError(problem("a file to write that ends in .safetensors", out.name, str(out.parent), do))
 
 
+def is_written(path: Path) -> bool:
+    """Whether weights and their record are there, whatever they are of."""
+    return path.is_file() and record_of(path).is_file()
+
+
 def is_finished(out: Path, key: str, made_by: str) -> bool:
     """Whether an earlier call wrote these weights.
 
     Raises:
         RunError: it wrote some with other settings or from other data.
     """
-    if not (out.is_file() and record_of(out).is_file()):
+    if not is_written(out):
         return False
     if runs.read_json(record_of(out), made_by).get("key") != key:
         got = "weights made with other settings or from other data"

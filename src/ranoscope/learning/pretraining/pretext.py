@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ranoscope.config import Recipe, TrainingSettings
+from ranoscope.config import ChangePretraining, Recipe, RotationPretraining, TrainingSettings
 from ranoscope.domain import Case, StudyKey
 from ranoscope.learning.data import SampleDataset, loader
 from ranoscope.learning.diary import Diary, History, kept_epoch
@@ -65,12 +65,21 @@ class TrunkClassifier(PairNetwork):
         return logits
 
 
-def pretext_recipe(recipe: Recipe, **training: object) -> Recipe:
-    """The recipe with plain training: one cycle, cross-entropy; ``training``: settings laid over.
+def pretext_recipe(
+    recipe: Recipe, task: RotationPretraining | ChangePretraining | None = None, **training: object
+) -> Recipe:
+    """The recipe with plain training: one cycle, cross-entropy.
 
     What its own training settings say of losses, imbalance, averages and drops is about responses.
+
+    Args:
+        recipe: the experiment.
+        task: whose epochs, batches and learning rate take the place of the recipe's; the cycle is never cut short.
+        training: settings laid over.
     """
     kept = recipe.training.model_dump(include=_ABOUT_ANY_TRAINING)
+    if task is not None:
+        kept |= task.model_dump(include={"epochs", "batch_size", "learning_rate"}) | {"patience_epochs": task.epochs}
     plain = TrainingSettings.model_validate({**kept, "imbalance": "none", **training})
     return recipe.model_copy(update={"training": plain})
 

@@ -26,7 +26,7 @@ from ranoscope.domain import Case, Sequence, StudyKey
 from ranoscope.imaging.store import Box, StudyStore
 from ranoscope.learning.data import Sample, SampleDataset
 from ranoscope.learning.plateau import Told
-from ranoscope.learning.pretraining.files import publish, record_of, trunk_settings, write_trunk
+from ranoscope.learning.pretraining.files import is_written, publish, trunk_settings, write_trunk
 from ranoscope.learning.pretraining.pretext import FittedTrunk, Task, accuracy, fit_trunk, pretext_recipe, studies_of
 
 TASK = "rotations"
@@ -134,15 +134,9 @@ def pretrain_on_rotations(
     assert isinstance(settings, RotationPretraining)
     key = _key(recipe, store, cases, seed)
     path = folder / f"{TASK}-{key}.safetensors"
-    if path.is_file() and record_of(path).is_file():
+    if is_written(path):
         return path
-    plain = pretext_recipe(
-        recipe,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        patience_epochs=settings.epochs,
-    )
+    plain = pretext_recipe(recipe, settings)
     learnt, held_out = inner_split(cases, recipe.training.inner_validation, seed)
     inner = TurnedVolumes(store, held_out, recipe)
     task = Task(len(TURNS), recipe.grid.shape, TurnedVolumes(store, learnt, recipe, seed), inner)

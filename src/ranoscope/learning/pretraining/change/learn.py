@@ -20,7 +20,7 @@ from ranoscope.learning.diary import Diary, History, kept_epoch
 from ranoscope.learning.plateau import Told
 from ranoscope.learning.pretraining.change.masking import ChangeModule
 from ranoscope.learning.pretraining.change.pairs import ChangePairs
-from ranoscope.learning.pretraining.files import publish, record_of, write_weights
+from ranoscope.learning.pretraining.files import is_written, publish, write_weights
 from ranoscope.learning.pretraining.pretext import fit_module, pretext_recipe, studies_of
 
 TASK = "change"
@@ -93,7 +93,7 @@ def pretrain_in_fold(recipe: Recipe, store: StudyStore, cases: list[Case], folde
     """
     pretext = Pretext(recipe, store, studies_of(cases), seed)
     path = folder / f"{TASK}-{pretext.key}.safetensors"
-    if not (path.is_file() and record_of(path).is_file()):
+    if not is_written(path):
         epochs = pretext.settings.epochs
 
         def heard(epoch: int, what: str) -> None:
@@ -119,14 +119,7 @@ def learn_change(pretext: Pretext, path: Path, restart: Path, about: dict[str, A
         StorageError: the disk is full; the last whole epoch can be resumed.
     """
     settings, seed, share = pretext.settings, pretext.seed, pretext.recipe.training.inner_validation
-    plain = pretext_recipe(
-        pretext.recipe,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        patience_epochs=settings.epochs,
-        auxiliary=pretext.recipe.training.auxiliary,
-    )
+    plain = pretext_recipe(pretext.recipe, settings, auxiliary=pretext.recipe.training.auxiliary)
     learnt, held_out = split_patients(pretext.keys, share, seed)
     training = ChangePairs(pretext.store, learnt, plain, settings.pairs_per_epoch, seed)
     count = max(round(share * settings.pairs_per_epoch), 4)

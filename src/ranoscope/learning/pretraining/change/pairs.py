@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ranoscope.config import AugmentationSettings, Recipe, Target
-from ranoscope.domain import RESPONSES, Response, StudyKey
+from ranoscope.domain import RESPONSES, Response, Sequence, StudyKey
 from ranoscope.imaging.store import AlignedStudy, StudyStore
 from ranoscope.learning.data import Sample, SampleDataset
 from ranoscope.learning.facts import fact_names, with_acquired
@@ -54,13 +54,13 @@ class ChangePairs(SampleDataset):
         """As ``CaseDataset`` has it: pair, facts, class and, of training where masks teach, labels and measures."""
         recipe, generator = self.recipe, self.generator(index)
         study, pair = self.painted(index, generator)
-        present = [one for one in recipe.sequences if one in study.sequences]
+        present = self.present(study)
         facts, brain = self.facts(study), np.asarray(study.brain[study.brain_box])
         scans = [draw_scan(len(present), generator) for _ in range(2)]
         prior, current = (
             replace(
                 study,
-                sequences=tuple(present),
+                sequences=present,
                 volumes=_whole(scan(one.volumes, brain, made, facts.voxel_mm), study, np.float16),
                 tumour=_whole(one.tumour[None], study, np.uint8)[0],
             )
@@ -84,19 +84,21 @@ class ChangePairs(SampleDataset):
     def painted(self, index: int, generator: np.random.Generator) -> tuple[AlignedStudy, PaintedPair]:
         """The study that a pair is made from, and the pair before it is scanned."""
         study = self.store[self.keys[int(generator.integers(len(self.keys)))]]
-        present = tuple(one for one in self.recipe.sequences if one in study.sequences)
-        facts, wanted = self.facts(study), self.wanted[index]
+        present, facts, wanted = self.present(study), self.facts(study), self.wanted[index]
         for _ in range(_MOST_SCENES):
             pair = paint(study, present, facts, draw_scene(wanted, facts, present, generator))
             if pair.response is wanted:
                 break
         return study, pair
 
+    def present(self, study: AlignedStudy) -> tuple[Sequence, ...]:
+        """Those of the recipe's sequences that the study has, in the recipe's order."""
+        return tuple(one for one in self.recipe.sequences if one in study.sequences)
+
     def facts(self, study: AlignedStudy) -> StudyFacts:
         """Worked out once in every process."""
         if study.key not in self._known:
-            present = tuple(one for one in self.recipe.sequences if one in study.sequences)
-            self._known[study.key] = find_facts(study, present)
+            self._known[study.key] = find_facts(study, self.present(study))
         return self._known[study.key]
 
 
