@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranoscope.cohort.folds import assign_folds, fold_warnings, inner_split, read_folds, write_folds
+from ranoscope.cohort.folds import assign_folds, first_cases, fold_warnings, inner_split, read_folds, write_folds
 from ranoscope.config import FoldSettings
 from ranoscope.domain import RESPONSES, Case, Response, Visit
 from ranoscope.errors import RanoscopeError
@@ -113,6 +113,30 @@ def test_inner_split_is_stratified_and_seeded():
 def test_inner_split_needs_two_patients():
     with pytest.raises(RanoscopeError, match="at least 2 patients, got 1"):
         inner_split(make_cases([[Response.PD, Response.CR]]), 0.2, 0)
+
+
+@given(cases=cohorts, counts=st.tuples(st.integers(2, 90), st.integers(2, 90)), seed=st.integers(0, 99))
+def test_fewer_training_cases_are_among_more_of_them(cases, counts, seed):
+    fewer, more = (first_cases(cases, count, seed) for count in sorted(counts))
+    assert (len(fewer), len(more)) == tuple(min(count, len(cases)) for count in sorted(counts))
+    assert set(fewer) <= set(more)
+    assert fewer == [case for case in cases if case in set(fewer)]
+    assert first_cases(cases[::-1], min(counts), seed)[::-1] == fewer
+    assert first_cases(cases, None, seed) == cases
+    cut_short = [
+        p for p in {c.patient for c in fewer} if sum(c.patient == p for c in cases) > sum(c.patient == p for c in fewer)
+    ]
+    assert len(cut_short) <= 1
+
+
+def test_training_cases_are_drawn_from_every_stratum_and_seeded():
+    cases = make_cases([[Response.PD]] * 40 + [[Response.SD]] * 20 + [[Response.CR]] * 10)
+    drawn = [first_cases(cases, 14, seed) for seed in range(8)]
+    for some in drawn:
+        counts = Counter(case.response for case in some)
+        wanted = {Response.PD: 8, Response.SD: 4, Response.CR: 2}
+        assert max(abs(counts[response] - number) for response, number in wanted.items()) <= 1
+    assert len(set(map(frozenset, drawn))) > 1
 
 
 def test_folds_file_comes_back(tmp_path):

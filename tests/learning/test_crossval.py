@@ -90,6 +90,26 @@ def test_no_patient_is_ever_on_two_sides_of_a_fold_or_of_its_inner_split(cases, 
     assert Counter(map(str, tested)) == Counter(map(str, cases))
 
 
+def test_so_many_training_cases_are_learnt_from_and_every_test_case_is_still_called(tiny):
+    cases = [
+        Case(f"P-{number}", Visit(place), Visit(place + 1), RESPONSES[number % 4], 1, Response.SD, False)
+        for number in range(12)
+        for place in range(3)
+    ]
+    whole, part = (
+        tiny().model_copy(update={"folds": FoldSettings(count=3, training_cases=count)}) for count in (None, 10)
+    )
+    folds = crossval.draw_folds(cases, whole.folds)
+    assert folds.equals(crossval.draw_folds(cases, part.folds))
+    of_all, of_ten = (
+        cells._cell(recipe, (dict.fromkeys(cases, ""), ""), folds, Path(), (0, 1)) for recipe in (whole, part)
+    )
+    assert of_ten.test == of_all.test
+    assert len(of_ten.training) == 10 < len(of_all.training)
+    assert set(of_ten.training) < set(of_all.training)
+    assert of_ten.key != of_all.key
+
+
 def test_the_checkpoint_is_the_network_that_made_the_calls(trained, tiny):
     run = trained / "run"
     store = open_run_store(run, tiny())

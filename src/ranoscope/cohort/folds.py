@@ -179,6 +179,34 @@ def inner_split(cases: list[Case], fraction: float, seed: int) -> tuple[list[Cas
     return [c for c in cases if c.patient not in held_out], [c for c in cases if c.patient in held_out]
 
 
+def first_cases(cases: list[Case], count: int | None, seed: int) -> list[Case]:
+    """So many of a fold's training cases, patient by patient in an order in which every stratum comes at equal steps.
+
+    Of two counts the smaller one's cases are among the larger one's. The last patient's later visits may be left out.
+    Input order is kept.
+
+    Args:
+        cases: the training cases of one fold.
+        count: how many are wanted; None, or more than there are, for all.
+        seed: same seed, same order.
+    """
+    if count is None or count >= len(cases):
+        return cases
+    by_patient = _by_patient(cases)
+    strata = _strata(by_patient)
+    generator = np.random.default_rng(seed)
+    place: dict[str, float] = {}
+    for stratum in sorted(set(strata.values()), key=lambda response: response.class_index):
+        members = [name for name in by_patient if strata[name] is stratum]
+        start = generator.random()
+        place |= {
+            members[one]: (turn + start) / len(members) for turn, one in enumerate(generator.permutation(len(members)))
+        }
+    ordered = [case for name in sorted(place, key=lambda name: place[name]) for case in by_patient[name]]
+    wanted = set(ordered[:count])
+    return [case for case in cases if case in wanted]
+
+
 def write_folds(run: Path, folds: pd.DataFrame) -> None:
     """Write the run's folds.csv.
 

@@ -117,9 +117,14 @@ class FoldProtocol(StrEnum):
 
 
 class FoldSettings(Settings):
-    """Folds, one set per seed; patient-grouped and stratified by each patient's rarest class unless as published."""
+    """Folds, one set per seed; patient-grouped and stratified by each patient's rarest class unless as published.
+
+    ``training_cases``: at most so many of each fold's training cases are learnt from, for learning curves; those of a
+    smaller number are among those of a larger one.
+    """
 
     count: Annotated[int, Field(ge=2)] = 5
+    training_cases: Annotated[int, Field(ge=2)] | None = None
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     protocol: FoldProtocol = FoldProtocol.PATIENT
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from ranoscope import provenance, runs
-from ranoscope.cohort.folds import inner_split
+from ranoscope.cohort.folds import first_cases, inner_split
 from ranoscope.config import FoldProtocol, Recipe
 from ranoscope.domain import Case
 from ranoscope.errors import RunError, problem
@@ -101,7 +101,8 @@ def _cell(
     rows = folds[(folds["seed"] == seed) & (folds["fold"] == fold)]
     held_out = set(zip(rows["patient"], rows["current"], strict=True))
     test = [case for case in inputs if (case.patient, str(case.current)) in held_out]
-    training = [case for case in inputs if (case.patient, str(case.current)) not in held_out]
+    others = [case for case in inputs if (case.patient, str(case.current)) not in held_out]
+    training = first_cases(others, recipe.folds.training_cases, seed)
     # Labels of held-out cases decide nothing of the network or its probabilities, and so are no part of the key; as
     # published they choose the epoch.
     chooses = recipe.folds.protocol is FoldProtocol.AS_PUBLISHED
