@@ -13,6 +13,7 @@ from ranoscope.probing.features import answers_and_features, classifying_layer
 SMALL = {
     "densenet": {"depth": 121}, "alexnet": {}, "vit": {"hidden": 24, "layers": 2, "heads": 2}, "resnet": {},
     "swin": {"features": 12}, "mednext": {}, "change-aware": {"widths": [4, 8], "findings": 4},
+    "change-aware-timeline": {"widths": [4, 8], "findings": 4},
 }  # fmt: skip
 
 

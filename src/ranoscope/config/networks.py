@@ -114,8 +114,8 @@ class Comparison(StrEnum):
     MATCHED = "matched"
 
 
-class ChangeAwareSettings(Settings):
-    """One encoder shared by both studies; how much of each learnt finding there was and is, compared.
+class ComparisonSettings(Settings):
+    """One encoder shared by all studies; how much of each learnt finding there was and is, compared.
 
     ``widths``: feature channels per stage; ``findings``: maps per scale whose amounts are compared. Instance norm,
     because batches are small. ``comparison``: what is compared. ``tolerance_mm``: studies may be off from each other by
@@ -123,7 +123,6 @@ class ChangeAwareSettings(Settings):
     grid itself, enhancing and whole tumour, which masks teach (``training.auxiliary``).
     """
 
-    name: Literal["change-aware"] = "change-aware"
     widths: Annotated[tuple[int, ...], Field(min_length=2)] = (16, 24, 48)
     findings: Annotated[int, Field(gt=0)] = 16
     comparison: Annotated[tuple[Comparison, ...], Field(min_length=1)] = (
@@ -137,10 +136,27 @@ class ChangeAwareSettings(Settings):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     @model_validator(mode="after")
-    def _nothing_compared_twice(self) -> ChangeAwareSettings:
+    def _nothing_compared_twice(self) -> ComparisonSettings:
         if len(set(self.comparison)) != len(self.comparison):
             raise ValueError(f"compare each once, got {', '.join(self.comparison)}")
         return self
+
+
+class ChangeAwareSettings(ComparisonSettings):
+    """The change-aware network of a pair: the current study is compared with the prior one."""
+
+    name: Literal["change-aware"] = "change-aware"
+
+
+class TimelineSettings(ComparisonSettings):
+    """The change-aware network of a timeline: the current study is compared with every earlier one, by its date.
+
+    ``earlier``: so many earlier studies at most are shown of a training case, the prior and the baseline always, the
+    others drawn anew every epoch. A case is called with all of them.
+    """
+
+    name: Literal["change-aware-timeline"] = "change-aware-timeline"
+    earlier: Annotated[int, Field(ge=2)] = 4
 
 
 NetworkSettings = Annotated[
@@ -150,6 +166,7 @@ NetworkSettings = Annotated[
     | ResNetSettings
     | SwinSettings
     | MedNeXtSettings
-    | ChangeAwareSettings,
+    | ChangeAwareSettings
+    | TimelineSettings,
     Field(discriminator="name"),
 ]

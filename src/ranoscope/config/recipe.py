@@ -23,7 +23,7 @@ from ranoscope.config.learning import (
     PretrainingSettings,
     Target,
 )
-from ranoscope.config.networks import ChangeAwareSettings, NetworkSettings
+from ranoscope.config.networks import ChangeAwareSettings, NetworkSettings, TimelineSettings
 from ranoscope.config.training import TrainingSettings
 from ranoscope.domain import SEQUENCES, InformationLevel, Sequence
 from ranoscope.errors import RecipeError, problem
@@ -37,16 +37,24 @@ class EvaluationSettings(Settings):
     seed: int = 0
 
 
+def _level_of(known: dict[str, Any]) -> InformationLevel:
+    timeline = isinstance(known.get("network"), TimelineSettings)
+    return InformationLevel.TIMELINE if timeline else InformationLevel.PAIR
+
+
 class Recipe(Settings):
-    """One experiment: what the network sees, which network, how it is trained, and how it is judged."""
+    """One experiment: what the network sees, which network, how it is trained, and how it is judged.
+
+    ``level``: what the network is allowed to know, and so which rivals are its own; the network's, if not given.
+    """
 
     name: str
     description: str
     sequences: Annotated[tuple[Sequence, ...], Field(min_length=1)] = SEQUENCES
-    level: InformationLevel = InformationLevel.PAIR
     grid: GridSettings = GridSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     network: NetworkSettings = ChangeAwareSettings()
+    level: InformationLevel = Field(default_factory=_level_of)
     target: Target = Target.FOUR_CLASSES
     labels: Labels = Labels.EXPERT
     missing_sequences: MissingSequences = MissingSequences.ERROR
@@ -68,6 +76,19 @@ class Recipe(Settings):
         taught = self.training.auxiliary.needs_masks
         if taught != getattr(self.network, "tissues", False):
             raise ValueError("network.tissues: true and a weight in training.auxiliary belong together")
+        return self
+
+    @model_validator(mode="after")
+    def _a_timeline_is_more_than_a_pair(self) -> Recipe:
+        if not isinstance(self.network, TimelineSettings):
+            return self
+        if self.level in (InformationLevel.NOTHING, InformationLevel.PAIR):
+            raise ValueError(f"network {self.network.name} sees all earlier studies: level: timeline, got {self.level}")
+        if self.training.consistency.swap > 0:
+            raise ValueError(
+                "training.consistency.swap exchanges the two studies of a pair; a timeline cannot be exchanged: set it "
+                f"to 0 for network {self.network.name}"
+            )
         return self
 
     def fingerprint(self, *parts: str) -> str:

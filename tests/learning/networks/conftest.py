@@ -17,6 +17,7 @@ SMALL = {
     "vit": {"hidden": 24, "layers": 2, "heads": 2},
     "swin": {"features": 12},
     "change-aware": {"widths": [4, 8, 8], "findings": 4},
+    "change-aware-timeline": {"widths": [4, 8, 8], "findings": 4},
 }
 SHAPES = {"densenet": (32, 34, 33), "swin": (12, 14, 13)}
 SHAPE = (17, 19, 18)

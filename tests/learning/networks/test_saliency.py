@@ -85,6 +85,7 @@ BY_HAND = {
     "swin": ((15.5, 32),) * 3,  # five times two cells into one
     "mednext": ((0, 16),) * 3,
     "change-aware": ((0, 4),) * 3,
+    "change-aware-timeline": ((0, 4),) * 3,
 }
 
 

@@ -15,8 +15,9 @@ from ranoscope.learning.networks.registry import (
     require_fitting_grid,
 )
 from ranoscope.learning.networks.stacked import arrange
+from ranoscope.learning.networks.timeline import History
 
 __all__ = [
-    "NETWORKS", "Architecture", "Images", "PairNetwork", "Trunk", "arrange", "build_network", "build_trunk",
+    "NETWORKS", "Architecture", "History", "Images", "PairNetwork", "Trunk", "arrange", "build_network", "build_trunk",
     "require_fitting_grid",
 ]  # fmt: skip

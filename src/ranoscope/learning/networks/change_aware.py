@@ -9,7 +9,7 @@ import torch
 from monai.networks.blocks.convolutions import ResidualUnit
 from torch import Tensor, nn
 
-from ranoscope.config import ChangeAwareSettings
+from ranoscope.config import ComparisonSettings
 from ranoscope.learning.measures import MEASURES
 from ranoscope.learning.networks.base import TRUNK_PREFIX, Images, LateFusion, PairNetwork, Trunk, averaged
 from ranoscope.learning.networks.comparison import FindingsCompared, compare_tissues, tissue_width
@@ -37,7 +37,7 @@ _STEPS = (2, 4)
 class ChangeAwareTrunk(Trunk):
     """Encoder of one study's sequences; the network reads its last two scales, pretraining the last one's average."""
 
-    def __init__(self, settings: ChangeAwareSettings, images: Images) -> None:
+    def __init__(self, settings: ComparisonSettings, images: Images) -> None:
         super().__init__()
         widths = (images.channels, *settings.widths)
         strides = [2, *[1] * (len(settings.widths) - 2), 2]
@@ -75,7 +75,10 @@ class ChangeAwareNetwork(PairNetwork):
 
     sees_apart = True
 
-    def __init__(self, trunk: ChangeAwareTrunk, settings: ChangeAwareSettings, facts: int, classes: int) -> None:
+    def __init__(
+        self, trunk: ChangeAwareTrunk, settings: ComparisonSettings, facts: int, classes: int, further: int = 0
+    ) -> None:
+        """``further``: features that the head reads besides the comparison with the prior study."""
         super().__init__()
         self.trunk = trunk
         self.settings = settings
@@ -85,7 +88,8 @@ class ChangeAwareNetwork(PairNetwork):
         self.tissues = TissueMaps(trunk.channels, settings.widths[-2]) if settings.tissues else None
         tissue_features = tissue_width(settings, len(TISSUES)) if settings.tissues else 0
         self.measures = nn.Linear(tissue_features, len(MEASURES)) if settings.tissues else None
-        self.fusion = LateFusion(sum(scale.width for scale in compared) + tissue_features, facts)
+        self.compared = sum(scale.width for scale in compared) + tissue_features
+        self.fusion = LateFusion(self.compared + further, facts)
         # Of learnt findings alone: there are many, and one is as good as another; each taught tissue is needed.
         self.dropout = nn.Dropout(settings.dropout)
         self.head = nn.Sequential(
@@ -107,18 +111,19 @@ class ChangeAwareNetwork(PairNetwork):
 
     def judge(self, prior: list[Tensor], current: list[Tensor], facts: Tensor | None = None) -> Tensor:
         """Logits (batch, class)."""
-        return self._answer(_both(prior, current), facts)
+        return self._answer(both(prior, current), facts)
 
     def read(self, prior: list[Tensor], current: list[Tensor], facts: Tensor | None = None) -> Reading:
         """All that masks can teach, from what was seen of the prior and of the current studies; needs tissues."""
         assert self.measures is not None
-        seen = _both(prior, current)
+        seen = both(prior, current)
         tissues = self._compare_tissues(seen)
-        return Reading(self._decide(self._compare_findings(seen), tissues, facts), seen[-1], self.measures(tissues))
+        logits = self._decide(self._weigh(self._compare_findings(seen), tissues), facts)
+        return Reading(logits, seen[-1], self.measures(tissues))
 
     def _answer(self, seen: list[Tensor], facts: Tensor | None) -> Tensor:
         """Logits (batch, class), from what was seen of all prior studies, then of all current ones."""
-        return self._decide(self._compare_findings(seen), self._compare_tissues(seen), facts)
+        return self._decide(self._weigh(self._compare_findings(seen), self._compare_tissues(seen)), facts)
 
     def _compare_findings(self, seen: list[Tensor]) -> Tensor:
         """From what was seen of all prior studies, then of all current ones."""
@@ -130,10 +135,15 @@ class ChangeAwareNetwork(PairNetwork):
             return seen[0].new_zeros(len(seen[0]) // 2, 0)
         return compare_tissues(tissue_shares(seen[-1]), self.settings, self.trunk.voxel_mm)
 
-    def _decide(self, findings: Tensor, tissues: Tensor, facts: Tensor | None) -> Tensor:
-        logits: Tensor = self.head(self.fusion(torch.cat([self.dropout(findings), tissues], dim=1), facts))
+    def _weigh(self, findings: Tensor, tissues: Tensor) -> Tensor:
+        """Features of findings, some of which are dropped, and of tissues."""
+        return torch.cat([self.dropout(findings), tissues], dim=1)
+
+    def _decide(self, features: Tensor, facts: Tensor | None) -> Tensor:
+        logits: Tensor = self.head(self.fusion(features, facts))
         return logits
 
 
-def _both(prior: list[Tensor], current: list[Tensor]) -> list[Tensor]:
+def both(prior: list[Tensor], current: list[Tensor]) -> list[Tensor]:
+    """What was seen of all prior studies, then of all current ones."""
     return [torch.cat(both) for both in zip(prior, current, strict=True)]

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ranoscope.config import ChangeAwareSettings, Comparison
+from ranoscope.config import Comparison, ComparisonSettings
 
+# Evidence of an earlier and of the current study.
+Maps = tuple[Tensor, Tensor]
 # Features per finding.
 _COUNTS = {Comparison.AMOUNT: 2, Comparison.GROWTH: 1, Comparison.SPOT: 2, Comparison.MOVED: 2, Comparison.MATCHED: 2}
 # Shares of the volume below this are as good as none; it keeps the logarithm of an absent finding finite.
@@ -36,14 +38,18 @@ class Evidence(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (batch, 2 * findings, i, j, k) from features (2 * batch, channels, i, j, k), prior studies first."""
-        prior, current = F.relu(self.findings(features)).chunk(2)
+        prior, current = self.of(features).chunk(2)
         return torch.cat([prior, current], dim=1)
+
+    def of(self, features: Tensor) -> Tensor:
+        """Map (study, findings, i, j, k) of studies that are no pairs, from features (study, channels, i, j, k)."""
+        return F.relu(self.findings(features))
 
 
 class FindingsCompared(nn.Module):
     """One scale's learnt findings, compared in the ways that the settings list."""
 
-    def __init__(self, settings: ChangeAwareSettings, channels: int, cell_mm: float) -> None:
+    def __init__(self, settings: ComparisonSettings, channels: int, cell_mm: float) -> None:
         """``channels``: of the features; ``cell_mm``: edge of their cells, in millimetres."""
         super().__init__()
         self.evidence = Evidence(channels, settings.findings)
@@ -54,12 +60,30 @@ class FindingsCompared(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """What changed, (batch, ``width``), float32, from features (2 * batch, channels, i, j, k), prior first."""
-        studies = self.evidence(features).float().chunk(2, dim=1)
+        return self.between(self.maps(features), features)
+
+    def maps(self, features: Tensor) -> Maps:
+        """The evidence of both studies, each (batch, findings, i, j, k), float32."""
+        prior, current = self.evidence(features).float().chunk(2, dim=1)
+        return prior, current
+
+    def between(self, studies: Maps, features: Tensor) -> Tensor:
+        """``forward`` where the evidence is known."""
         there = self.matching(features, *studies) if self.matching is not None else None
         return compare(studies, self.ways, _LEAST_AMOUNT, self.reach, there)
 
+    @staticmethod
+    def amounts(maps: Tensor) -> Tensor:
+        """How much of each finding there is, (study, findings), as ``compare`` has it."""
+        return _amounts(maps, _LEAST_AMOUNT)
 
-def compare_tissues(shares: Tensor, settings: ChangeAwareSettings, cell_mm: float) -> Tensor:
+
+def tissue_amounts(shares: Tensor) -> Tensor:
+    """How much of each tissue there is, (study, tissue), as ``compare_tissues`` has it."""
+    return _amounts(shares.float(), _LEAST_TISSUE)
+
+
+def compare_tissues(shares: Tensor, settings: ComparisonSettings, cell_mm: float) -> Tensor:
     """What changed of taught tissues, (batch, ``tissue_width``), float32.
 
     Args:
@@ -71,7 +95,7 @@ def compare_tissues(shares: Tensor, settings: ChangeAwareSettings, cell_mm: floa
     return compare((prior, current), tissue_ways(settings), _LEAST_TISSUE, reach(settings, cell_mm))
 
 
-def tissue_ways(settings: ChangeAwareSettings) -> tuple[Comparison, ...]:
+def tissue_ways(settings: ComparisonSettings) -> tuple[Comparison, ...]:
     """How tissues are compared: as findings are, but place by place instead of by attention."""
     chosen = set(settings.comparison)
     if Comparison.MATCHED in chosen:
@@ -79,22 +103,22 @@ def tissue_ways(settings: ChangeAwareSettings) -> tuple[Comparison, ...]:
     return tuple(way for way in Comparison if way in chosen)
 
 
-def tissue_width(settings: ChangeAwareSettings, tissues: int) -> int:
+def tissue_width(settings: ComparisonSettings, tissues: int) -> int:
     """Features of so many tissues compared."""
     return tissues * sum(_COUNTS[way] for way in tissue_ways(settings))
 
 
-def reach(settings: ChangeAwareSettings, cell_mm: float) -> int:
+def reach(settings: ComparisonSettings, cell_mm: float) -> int:
     """The tolerance in whole cells, rounded up."""
     return math.ceil(settings.tolerance_mm / cell_mm - 1e-6)
 
 
 def compare(
-    studies: tuple[Tensor, Tensor],
+    studies: Maps,
     ways: tuple[Comparison, ...],
     least: float,
     near: int = 0,
-    there: tuple[Tensor, Tensor] | None = None,
+    there: Maps | None = None,
 ) -> Tensor:
     """Features (batch, n) of what changed between non-negative maps, each (batch, map, i, j, k), prior and current.
 
@@ -110,7 +134,7 @@ def compare(
         there: each study's maps as they are found in the other's frame, for ``MATCHED``.
     """
     prior, current = studies
-    amounts = [(part.mean(dim=(2, 3, 4)) / least).log1p() for part in studies]
+    amounts = [_amounts(part, least) for part in studies]
     parts: list[Tensor] = []
     for way in ways:
         if way is Comparison.AMOUNT:
@@ -136,7 +160,7 @@ class Matching(nn.Module):
         # Begins near the place itself: each cell away makes a match e times less likely.
         self.nearness = nn.Parameter(-steps.flatten(0, 2).float().norm(dim=1))
 
-    def forward(self, features: Tensor, prior: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor, prior: Tensor, current: Tensor) -> Maps:
         """The prior's evidence as it is found in the current study's frame, and the other way round.
 
         Args:
@@ -172,8 +196,13 @@ def _near(evidence: Tensor, reach: int) -> Tensor:
     return F.max_pool3d(evidence, 2 * reach + 1, stride=1, padding=reach) if reach else evidence
 
 
-def _moved(studies: tuple[Tensor, Tensor], counterparts: tuple[Tensor, Tensor], least: float) -> list[Tensor]:
+def _moved(studies: Maps, counterparts: Maps, least: float) -> list[Tensor]:
     """How much came and how much went, each (batch, map): evidence without a counterpart in the other study."""
     (prior, current), (prior_there, current_there) = studies, counterparts
     steps = (F.relu(current - prior_there), F.relu(prior - current_there))
-    return [(step.mean(dim=(2, 3, 4)) / least).log1p() for step in steps]
+    return [_amounts(step, least) for step in steps]
+
+
+def _amounts(maps: Tensor, least: float) -> Tensor:
+    """Averages over the volume, (study, map), on a log scale, 0 where there is nothing."""
+    return (maps.mean(dim=(2, 3, 4)) / least).log1p()

@@ -18,6 +18,7 @@ from ranoscope.config import (
     ResNetSettings,
     StackSettings,
     SwinSettings,
+    TimelineSettings,
     ViTSettings,
 )
 from ranoscope.errors import RecipeError, problem
@@ -30,6 +31,7 @@ from ranoscope.learning.networks.mednext import MedNeXtTrunk
 from ranoscope.learning.networks.resnet import ResNetTrunk
 from ranoscope.learning.networks.stacked import StackedNetwork
 from ranoscope.learning.networks.swin import SwinTrunk
+from ranoscope.learning.networks.timeline import TimelineNetwork
 from ranoscope.learning.networks.vit import VisionTransformerTrunk
 from ranoscope.learning.targets import class_count
 
@@ -51,6 +53,7 @@ NETWORKS: dict[str, Architecture] = {
     "swin": Architecture(SwinSettings, SwinTrunk),
     "mednext": Architecture(MedNeXtSettings, MedNeXtTrunk),
     "change-aware": Architecture(ChangeAwareSettings, ChangeAwareTrunk),
+    "change-aware-timeline": Architecture(TimelineSettings, ChangeAwareTrunk),
 }
 
 
@@ -80,7 +83,10 @@ def build_network(recipe: Recipe) -> PairNetwork:
         network = StackedNetwork(trunk, settings.arrangement, facts, classes)
     else:
         assert isinstance(trunk, ChangeAwareTrunk)
-        network = ChangeAwareNetwork(trunk, settings, facts, classes)
+        if isinstance(settings, TimelineSettings):
+            network = TimelineNetwork(trunk, settings, facts, classes)
+        else:
+            network = ChangeAwareNetwork(trunk, settings, facts, classes)
     return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
 
 
