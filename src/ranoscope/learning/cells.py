@@ -114,12 +114,19 @@ def _cell(
 
 
 def _inputs(recipe: Recipe, material: Material, cases: list[Case]) -> dict[Case, str]:
-    """Name, images and unscaled facts of each case."""
-    store = material.store
+    """Name, images and unscaled facts of each case and, of a timeline, its earlier studies and their dates."""
+    store, earlier = material.store, material.earlier
     facts = fact_rows(cases, material.patients, store, recipe, _RAW)
     return {
         case: " ".join(
-            [str(case), store[case.prior_study].content, store[case.current_study].content, *map(str, row.tolist())]
+            [
+                *(str(case), store[case.prior_study].content, store[case.current_study].content),
+                *map(str, row.tolist()),
+                *(
+                    f"{one.key} {one.is_baseline} {one.operated} {store[one.key].content}"
+                    for one in earlier.get(case.current_study, ())
+                ),
+            ]
         )
         for case, row in zip(cases, facts, strict=True)
     }

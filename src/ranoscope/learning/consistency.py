@@ -10,7 +10,8 @@ from torch import Tensor
 from ranoscope.config import ConsistencySettings
 from ranoscope.domain import RESPONSES, Response
 from ranoscope.learning.losses import accepted_losses
-from ranoscope.learning.networks import PairNetwork
+from ranoscope.learning.networks import History, PairNetwork
+from ranoscope.learning.networks.timeline import SeenHistory, TimelineNetwork
 
 PRIOR, CURRENT = 0, 1
 # The expert's response, and what may be said then.
@@ -26,21 +27,44 @@ _PRIOR_TWICE: Accepted = ((_PD, (_SD, _CR)), (_SD, (_SD,)), (_PR, (_SD,)), (_CR,
 class ShownPairs:
     """A batch of pairs that a network can be asked about in any order of its studies, each encoded once if possible."""
 
-    def __init__(self, network: PairNetwork, pairs: Tensor, facts: Tensor, flags: int) -> None:
-        """``facts``: (batch, n), n may be 0; ``flags``: how many of the last of them say what each study has."""
-        self.network, self._pairs, self._facts, self._flags = network, pairs, facts, flags
+    def __init__(
+        self, network: PairNetwork, pairs: Tensor, facts: Tensor, flags: int, history: History | None = None
+    ) -> None:
+        """``facts``: (batch, n), n may be 0; ``flags``: how many of the last of them say what each study has;
+        ``history``: the batch's, of a network that sees the timeline.
+        """
+        self.network, self._pairs, self._facts, self._flags, self._history = network, pairs, facts, flags, history
         self._seen: list[tuple[Tensor, ...]] = []
+        self._others: list[Tensor] = []
         if network.sees_apart:
-            self._seen = [scale.chunk(2) for scale in network.see(pairs.transpose(0, 1).flatten(0, 1))]
+            studies = pairs.transpose(0, 1).flatten(0, 1)
+            others = studies[:0] if history is None else history.images[history.shown[:, 1:]]
+            seen = network.see(torch.cat([studies, others]))
+            self._seen = [scale[: len(studies)].chunk(2) for scale in seen]
+            self._others = [scale[len(studies) :] for scale in seen]
 
     def logits(self, earlier: int = PRIOR, later: int = CURRENT) -> Tensor:
-        """(batch, class), with these studies as the prior and the current one."""
+        """(batch, class), with these studies as the prior and the current one.
+
+        Of a timeline, a study twice is that study throughout, at all its dates.
+        """
         facts = self.facts(earlier, later)
+        if isinstance(self.network, TimelineNetwork):
+            return self.network.judge(self.seen(earlier), self.seen(later), facts, self.history(earlier, later))
         if self.network.sees_apart:
             return self.network.judge(self.seen(earlier), self.seen(later), facts)
         pairs = self._pairs if (earlier, later) == (PRIOR, CURRENT) else self._pairs[:, [earlier, later]]
         answer: Tensor = self.network(pairs, facts)
         return answer
+
+    def history(self, earlier: int = PRIOR, later: int = CURRENT) -> SeenHistory | None:
+        """What was seen of the studies besides the pair; all are the same one where the prior and the current are."""
+        if self._history is None:
+            return None
+        history = SeenHistory(self._others, self._history.dates, self._history.shown)
+        if earlier != later:
+            return history
+        return history._replace(seen=[scale[history.cases] for scale in self.seen(earlier)])
 
     def seen(self, study: int) -> list[Tensor]:
         """What the network saw of this study, of a network that sees studies apart."""

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from ranoscope import provenance, runs
+from ranoscope.cohort.earlier import write_earlier
 from ranoscope.cohort.files import PATIENTS, read_cases, read_patients
 from ranoscope.cohort.folds import draw_folds, read_folds, write_folds
 from ranoscope.config import Recipe
@@ -29,7 +30,7 @@ from ranoscope.learning.fitting import FittedFold, Told, fit_fold
 from ranoscope.learning.memory import naming_memory
 from ranoscope.learning.networks import require_fitting_grid
 from ranoscope.learning.pretraining import require_fitting_pretraining
-from ranoscope.learning.studies import Progress, prepare_store
+from ranoscope.learning.studies import Progress, find_earlier, prepare_store
 from ranoscope.learning.training import alone
 
 __all__ = ["Cell", "Experiment", "collect_calls", "cross_validate", "prepare_experiment", "require_ready", "run_cell"]
@@ -103,10 +104,13 @@ def prepare_experiment(
         # Whatever speaks against this folder is said before hours go into the store.
         require_own_cohort(cohort_run, out, left_out)
         folds = _draw_own_folds(recipe, cases, out)
-        store = prepare_store(recipe, cohort_run, cases, progress, images)
+        earlier = find_earlier(recipe, cohort_run, cases, images)
+        store = prepare_store(recipe, cohort_run, cases, progress, images, earlier)
         rank_zero_only(adopt_cohort)(recipe, cohort_run, out, left_out)
         rank_zero_only(write_folds)(out, folds)
-        material = Material(store, read_patients(cohort_run))
+        if earlier:
+            rank_zero_only(write_earlier)(out, earlier)
+        material = Material(store, read_patients(cohort_run), earlier)
         cells = make_cells(recipe, material, cases, folds, out)
         require_own_checkpoints(recipe, cells, out)
         _record(recipe, out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -13,17 +13,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from ranoscope.cohort import layout
 from ranoscope.cohort.archive import ImagingArchive
-from ranoscope.config import MissingSequences, Recipe
+from ranoscope.cohort.earlier import Earlier
+from ranoscope.config import MissingSequences, Recipe, TimelineSettings
 from ranoscope.domain import Case, Sequence, StudyKey
 from ranoscope.imaging.store import SourceFile, StudySource, StudyStore
-from ranoscope.learning.facts import FactScale, acquired, fact_rows, with_acquired
+from ranoscope.learning.facts import BoolArray, FactScale, acquired, fact_rows, with_acquired
+from ranoscope.learning.history import besides_prior, collate, draw_studies, make_history, read_history
 from ranoscope.learning.measures import measure_change
+from ranoscope.learning.networks import History
 from ranoscope.learning.samplers import EpochSampler
 from ranoscope.learning.targets import class_of
 from ranoscope.learning.transforms import apply, apply_to_labels, decide
 
-# A pair, its facts and its class and, where masks teach, what they say of it.
-Sample = tuple[Tensor, Tensor, int, *tuple[Tensor, ...]]
+# A pair, its facts and its class and, where masks teach, what they say of it; last, of a timeline, its history.
+Sample = tuple[Tensor, Tensor, int, *tuple[Tensor | History, ...]]
 # The class of a sample that is there for the sake of equal shares alone, and is not to be judged.
 PADDING = -1
 
@@ -71,10 +74,14 @@ def case_tensor(store: StudyStore, case: Case, recipe: Recipe) -> Tensor:
 
 @dataclass(frozen=True)
 class Material:
-    """What every fold learns from: aligned studies, and patients.csv as ``cohort.files.read_patients`` gives it."""
+    """What every fold learns from: aligned studies, and patients.csv as ``cohort.files.read_patients`` gives it.
+
+    ``earlier``: the earlier studies of every case, of a recipe whose network sees the timeline.
+    """
 
     store: StudyStore
     patients: pd.DataFrame
+    earlier: Earlier = field(default_factory=dict)
 
 
 class SampleDataset(Dataset[Sample]):
@@ -97,7 +104,8 @@ class CaseDataset(SampleDataset):
     """Pairs (``case_tensor``), facts (``fact_tensor``) and class indices; augmented when ``seed`` is given.
 
     Augmented ones also bring tumour labels, uint8 (study, i, j, k), and measures (``measure_change``), where the recipe
-    has masks teach.
+    has masks teach. Where its network sees the timeline, a ``History`` comes last: of augmented ones with the studies
+    that are drawn for this epoch, else with all of them.
     """
 
     def __init__(
@@ -108,24 +116,42 @@ class CaseDataset(SampleDataset):
         self.cases = cases
         self.recipe = recipe
         self.facts = fact_rows(cases, material.patients, material.store, recipe, scale)
+        network = recipe.network
+        self.most = network.earlier if isinstance(network, TimelineSettings) else 0
+        self.earlier = [material.earlier[case.current_study] for case in cases] if self.most else [()] * len(cases)
         self._measures: dict[int, Tensor] = {}
 
     def __getitem__(self, index: int) -> Sample:
         if self.seed is None:
-            return case_tensor(self.store, self.cases[index], self.recipe), self.facts[index], self.classes[index]
+            return self._whole(index)
         recipe, case = self.recipe, self.cases[index]
         generator = np.random.default_rng([self.seed, int(self.epoch), index])
-        zero_fill = recipe.missing_sequences is MissingSequences.ZERO_FILL
-        present = acquired(case, self.store, recipe) if zero_fill else np.ones((2, len(recipe.sequences)), bool)
-        change = decide(recipe.augmentation, present, recipe.grid.voxel_mm, generator)
+        earlier = draw_studies(self.earlier[index], self.most, generator) if self.most else ()
         studies = (self.store[case.prior_study], self.store[case.current_study])
-        facts = with_acquired(self.facts[index], change.kept, recipe)
-        sample = (apply(studies, recipe.sequences, change), facts, self.classes[index])
-        if not recipe.training.auxiliary.needs_masks:
+        others = tuple(self.store[one.key] for one in besides_prior(earlier))
+        change = decide(recipe.augmentation, self._present(case, len(others)), recipe.grid.voxel_mm, generator)
+        images = apply((*studies, *others), recipe.sequences, change)
+        facts = with_acquired(self.facts[index], change.kept[:2], recipe)
+        sample: Sample = (images[:2], facts, self.classes[index])
+        if recipe.training.auxiliary.needs_masks:
+            if index not in self._measures:
+                self._measures[index] = torch.from_numpy(measure_change(*studies))
+            sample = (*sample, apply_to_labels(studies, change), self._measures[index])
+        return (*sample, make_history(earlier, images[2:])) if self.most else sample
+
+    def _whole(self, index: int) -> Sample:
+        """As it is called."""
+        sample = (case_tensor(self.store, self.cases[index], self.recipe), self.facts[index], self.classes[index])
+        if not self.most:
             return sample
-        if index not in self._measures:
-            self._measures[index] = torch.from_numpy(measure_change(*studies))
-        return (*sample, apply_to_labels(studies, change), self._measures[index])
+        return (*sample, read_history(self.earlier[index], self.store, self.recipe))
+
+    def _present(self, case: Case, others: int) -> BoolArray:
+        """Which sequences each study has, bool (study, sequence): prior, current, and others, which have all."""
+        present = np.ones((2 + others, len(self.recipe.sequences)), bool)
+        if self.recipe.missing_sequences is MissingSequences.ZERO_FILL:
+            present[:2] = acquired(case, self.store, self.recipe)
+        return present
 
 
 class EqualShares(Dataset[Sample]):
@@ -173,6 +199,7 @@ def loader(dataset: SampleDataset, recipe: Recipe, processes: int = 1) -> DataLo
         sampler=sampler,
         drop_last=lonely,
         num_workers=training.workers,
+        collate_fn=collate,
         persistent_workers=training.workers > 0,
         # Its own generator: drawing the workers' seed must not move the one that dropout draws from.
         generator=torch.Generator().manual_seed(0),

@@ -18,12 +18,14 @@ from ranoscope.learning.auxiliary import auxiliary_loss
 from ranoscope.learning.checkpoints import load_weights
 from ranoscope.learning.consistency import CURRENT, PRIOR, ShownPairs, consistency_loss
 from ranoscope.learning.data import PADDING
+from ranoscope.learning.history import part_history
 from ranoscope.learning.losses import batch_loss, case_losses, ordinal_loss
-from ranoscope.learning.networks import PairNetwork
+from ranoscope.learning.networks import History, PairNetwork
 from ranoscope.learning.networks.change_aware import ChangeAwareNetwork
+from ranoscope.learning.networks.timeline import TimelineNetwork
 
-# Pairs, facts, class indices and, where masks teach, what they say of each case.
-Batch = tuple[Tensor, Tensor, Tensor, *tuple[Tensor, ...]]
+# Pairs, facts, class indices and, where masks teach, what they say of each case; last, of timelines, their histories.
+Batch = tuple[Tensor, Tensor, Tensor, *tuple[Tensor | History, ...]]
 
 
 class ResponseModule(L.LightningModule):
@@ -80,13 +82,14 @@ class ResponseModule(L.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one training batch."""
-        pairs, facts, targets, *taught = batch
+        pairs, facts, targets, *rest = batch
+        taught, history = part_history(rest)
         settings = self.settings
         weights = self.weights if settings.imbalance in ("loss", "both") else None
         if settings.consistency.is_asked or settings.auxiliary.needs_masks:
-            logits, loss = self._show(ShownPairs(self.network, pairs, facts, self.flags), targets, taught)
+            logits, loss = self._show(ShownPairs(self.network, pairs, facts, self.flags, history), targets, taught)
         else:
-            logits, loss = answer(self.network, pairs, facts), torch.zeros((), device=self.device)
+            logits, loss = answer(self.network, pairs, facts, history), torch.zeros((), device=self.device)
         logits = logits.float()
         loss = loss + batch_loss(logits, targets, settings, weights)
         if settings.ordinal > 0:
@@ -100,15 +103,18 @@ class ResponseModule(L.LightningModule):
         loss = consistency_loss(shown, targets, settings.consistency)
         if not settings.auxiliary.needs_masks:
             return shown.logits(), loss
-        network = cast(ChangeAwareNetwork, self.network)
-        reading = network.read(shown.seen(PRIOR), shown.seen(CURRENT), shown.facts(PRIOR, CURRENT))
+        seen = (shown.seen(PRIOR), shown.seen(CURRENT), shown.facts(PRIOR, CURRENT))
+        if isinstance(self.network, TimelineNetwork):
+            reading = self.network.read(*seen, shown.history())
+        else:
+            reading = cast(ChangeAwareNetwork, self.network).read(*seen)
         tumours, measures = taught
         return reading.logits, loss + auxiliary_loss(reading, tumours, measures, settings.auxiliary)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss and recall of the inner validation set, the loss as if it were one batch; padding has no weight."""
-        pairs, facts, targets, *_ = batch
-        logits = answer(self.judged, pairs, facts).float()
+        pairs, facts, targets, *rest = batch
+        logits = answer(self.judged, pairs, facts, part_history(rest)[1]).float()
         judged, classes = targets != PADDING, targets.clamp_min(0)
         losses = case_losses(logits, classes, self.settings)
         weighted = self.settings.imbalance != "none"
@@ -134,7 +140,11 @@ class ResponseModule(L.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
-def answer(network: PairNetwork, pairs: Tensor, facts: Tensor) -> Tensor:
-    """Logits (batch, class) of pairs (batch, study, sequence, i, j, k) and facts (batch, n); n may be 0."""
-    logits: Tensor = network(pairs, facts if facts.shape[1] else None)
+def answer(network: PairNetwork, pairs: Tensor, facts: Tensor, history: History | None = None) -> Tensor:
+    """Logits (batch, class) of pairs (batch, study, sequence, i, j, k) and facts (batch, n); n may be 0.
+
+    ``history``: the batch's, of a network that sees the timeline.
+    """
+    told = facts if facts.shape[1] else None
+    logits: Tensor = network(pairs, told) if history is None else network(pairs, told, history)
     return logits

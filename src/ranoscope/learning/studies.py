@@ -10,8 +10,9 @@ import joblib
 from ranoscope import runs
 from ranoscope.cohort import layout
 from ranoscope.cohort.archive import ImagingArchive
-from ranoscope.cohort.files import SOURCE, open_run_images
-from ranoscope.config import MissingSequences, Recipe
+from ranoscope.cohort.earlier import Earlier, Operations, earlier_studies, read_operations
+from ranoscope.cohort.files import SOURCE, open_run_images, read_studies
+from ranoscope.config import MissingSequences, Recipe, TimelineSettings
 from ranoscope.domain import Case, Sequence, StudyKey
 from ranoscope.errors import ImageError, RunError, problem
 from ranoscope.imaging.store import StudySource, StudyStore, build_store
@@ -22,18 +23,48 @@ _COMMAND = "ranoscope crossval"
 Progress = Callable[[int, int, str], None]
 
 
+def find_earlier(recipe: Recipe, cohort_run: Path, cases: list[Case], images: Path | None = None) -> Earlier:
+    """All earlier studies of each case that have the recipe's sequences; none where the network sees pairs.
+
+    Raises:
+        RunError: the images are no longer where they were.
+    """
+    if not isinstance(recipe.network, TimelineSettings):
+        return {}
+    archive = open_run_images(cohort_run, images)
+    wanted = {layout.atlas_file(sequence) for sequence in recipe.sequences}
+    wanted |= {layout.ATLAS_BRAIN_MASK, layout.ATLAS_MASK, layout.VOLUMES_JSON}
+    usable: dict[str, list[StudyKey]] = {}
+    for key in archive.studies():
+        if wanted <= archive.names(key):
+            usable.setdefault(key.patient, []).append(key)
+    operations = read_operations(read_studies(cohort_run))
+    return {
+        case.current_study: earlier_studies(
+            case, usable.get(case.patient, []), operations.get(case.patient, Operations())
+        )
+        for case in cases
+    }
+
+
 def prepare_store(
-    recipe: Recipe, cohort_run: Path, cases: list[Case], progress: Progress, images: Path | None = None
+    recipe: Recipe,
+    cohort_run: Path,
+    cases: list[Case],
+    progress: Progress,
+    images: Path | None = None,
+    earlier: Earlier | None = None,
 ) -> StudyStore:
-    """Bring every study of the cases into the cohort's store and open it.
+    """Bring every study of the cases, and every one of those ``earlier`` ones, into the cohort's store and open it.
 
     Raises:
         ImageError: with one line per study that could not be read, or that lacks a sequence which the recipe does not
             fill with zeros; all others are in the store.
     """
     archive = open_run_images(cohort_run, images)
-    keys = sorted({key for case in cases for key in (case.prior_study, case.current_study)})
-    sources, failures = _find_files(archive, keys, recipe)
+    keys = {key for case in cases for key in (case.prior_study, case.current_study)}
+    keys |= {one.key for several in (earlier or {}).values() for one in several}
+    sources, failures = _find_files(archive, sorted(keys), recipe)
     workers = min(joblib.cpu_count(), 8)
     failures |= build_store(cohort_run / STORE, sources, recipe.grid, progress, workers)
     if failures:

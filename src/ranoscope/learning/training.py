@@ -23,8 +23,9 @@ from ranoscope.config import Recipe
 from ranoscope.learning.checkpoints import AtomicCheckpointIO, load_weights
 from ranoscope.learning.data import Sample, SampleDataset, loader, uses_cuda
 from ranoscope.learning.diary import Diary
+from ranoscope.learning.history import part_history
 from ranoscope.learning.module import ResponseModule, answer
-from ranoscope.learning.networks import PairNetwork
+from ranoscope.learning.networks import History, PairNetwork
 from ranoscope.learning.plateau import Plateau, Told
 
 _LAST = "last.ckpt"
@@ -74,9 +75,12 @@ def probabilities(network: PairNetwork, dataset: SampleDataset, recipe: Recipe) 
     device = torch.device("cuda" if uses_cuda(recipe) else "cpu")
     network = network.to(device).eval()
     answers = []
-    for pairs, facts, *_ in loader(dataset, recipe):
+    for pairs, facts, _, *rest in loader(dataset, recipe):
+        history = part_history(rest)[1]
+        if history is not None:
+            history = History(*(part.to(device, non_blocking=True) for part in history))
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.training.precision == "bf16-mixed"):
-            logits = answer(network, pairs.to(device, non_blocking=True), facts.to(device, non_blocking=True))
+            logits = answer(network, pairs.to(device, non_blocking=True), facts.to(device, non_blocking=True), history)
         answers.append(logits.float().softmax(dim=1).cpu())
     network.cpu()
     return torch.cat(answers)

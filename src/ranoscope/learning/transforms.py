@@ -17,7 +17,7 @@ from ranoscope.imaging.store import AlignedStudy, Box
 
 @dataclass(frozen=True)
 class Change:
-    """One drawn augmentation of a pair: geometry shared by both studies, intensities per study and sequence.
+    """One drawn augmentation of a case: geometry shared by all studies, intensities per study and sequence.
 
     ``flips``: whether i, j and k are mirrored. ``shift_voxels``: along i, j, k. ``scale``, ``offset``, ``gamma``:
     float32 (study, sequence). ``noise``: standard deviation in units of the brain's own; 0 = none. ``noise_seed`` seeds
@@ -51,7 +51,7 @@ class Change:
 def decide(
     settings: AugmentationSettings, acquired: NDArray[np.bool_], voxel_mm: float, generator: np.random.Generator
 ) -> Change:
-    """Draw one augmentation for a pair; every random number comes from ``generator``.
+    """Draw one augmentation for a case; every random number comes from ``generator``.
 
     Args:
         settings: chances and ranges.
@@ -88,14 +88,14 @@ def _drop(acquired: NDArray[np.bool_], chance: float, generator: np.random.Gener
     return kept
 
 
-def apply(studies: tuple[AlignedStudy, AlignedStudy], sequences: tuple[Sequence, ...], change: Change) -> Tensor:
-    """The changed pair, float32 (study, sequence, i, j, k), 0 outside the brain and where a sequence is not kept.
+def apply(studies: tuple[AlignedStudy, ...], sequences: tuple[Sequence, ...], change: Change) -> Tensor:
+    """The changed studies, float32 (study, sequence, i, j, k), 0 outside the brain and where a sequence is not kept.
 
     Only the box that holds a brain is worked on: everything else is 0 before and after. Gamma acts on intensities
     mapped to 0..1 between each volume's own extremes, as is usual for images with negative values.
 
     Args:
-        studies: prior and current, on one grid.
+        studies: prior, current and, of a timeline, others, on one grid.
         sequences: channels, in this order.
         change: what ``decide`` drew.
 
@@ -103,7 +103,7 @@ def apply(studies: tuple[AlignedStudy, AlignedStudy], sequences: tuple[Sequence,
         ImageError: a study lacks a sequence that is to be kept.
     """
     # numpy's zeros take no time where nothing is written; torch's do.
-    result = np.zeros((2, len(sequences), *studies[0].brain.shape), dtype=np.float32)
+    result = np.zeros((len(studies), len(sequences), *studies[0].brain.shape), dtype=np.float32)
     noise = np.random.default_rng(change.noise_seed)
     for which, study in enumerate(studies):
         take, put = _move(study.brain_box, study.brain.shape, change.shift_voxels)
