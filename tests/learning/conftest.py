@@ -136,6 +136,12 @@ def nifti() -> Callable[[np.ndarray], bytes]:
     return _nifti
 
 
+@pytest.fixture(scope="session", name="write_visit")
+def _write_visit() -> Callable[[Path, np.random.Generator, int], None]:
+    """Writes the atlas files of one more visit."""
+    return write_visit
+
+
 @pytest.fixture(scope="session")
 def make_cohort() -> Callable[[Path, Path], None]:
     """Writes the cohort of a LUMIERE folder into a run folder."""

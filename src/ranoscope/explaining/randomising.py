@@ -30,7 +30,7 @@ def randomise_case(case: OpenCase, steps: int) -> list[dict[str, Any]]:
     subject, rows = case.question.network, []
     original = _maps_by(case, subject, _quick(case.methods))
     for step, (layer, changed) in enumerate(cascade(case.trained.network, case.settings.seed, steps), start=1):
-        forgetful = CaseNetwork(changed, subject.facts, case.trained.recipe.target).eval()
+        forgetful = CaseNetwork(changed, subject.facts, case.trained.recipe.target, subject.history).eval()
         for found in _compare(case, original, forgetful):
             rows.append({**found, "step": step, "layer": layer})
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -10,20 +10,25 @@ import torch
 from torch import Tensor
 
 from ranoscope import provenance, runs
+from ranoscope.cohort.earlier import Earlier, read_earlier
 from ranoscope.cohort.files import read_patients
-from ranoscope.config import Recipe
+from ranoscope.config import Recipe, TimelineSettings
 from ranoscope.domain import Case
 from ranoscope.explaining.subject import CaseNetwork
 from ranoscope.imaging.store import StudyStore
 from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_fact_scale, load_fold, load_run_recipe
 from ranoscope.learning.data import case_tensor, uses_cuda
 from ranoscope.learning.facts import FactScale, fact_tensor
-from ranoscope.learning.networks import PairNetwork
+from ranoscope.learning.history import read_history
+from ranoscope.learning.networks import History, PairNetwork
 
 
 @dataclass(frozen=True)
 class TrainedFold:
-    """A fold's network in evaluation mode, the fold's key and scale of facts, and patients.csv."""
+    """A fold's network in evaluation mode, the fold's key and scale of facts, and patients.csv.
+
+    ``earlier``: the earlier studies of every case, of a network that sees the timeline.
+    """
 
     recipe: Recipe
     network: PairNetwork
@@ -31,11 +36,19 @@ class TrainedFold:
     fold_key: str
     scale: FactScale
     patients: pd.DataFrame
+    earlier: Earlier = field(default_factory=dict)
 
     def subject(self, store: StudyStore, case: Case) -> CaseNetwork:
-        """The network bound to the case's facts."""
+        """The network bound to the case's facts and, of a timeline, to its earlier studies."""
         facts = fact_tensor(case, self.patients, store, self.recipe, self.scale)
-        return CaseNetwork(self.network, facts.to(self.device), self.recipe.target).eval()
+        history = self._history(store, case)
+        return CaseNetwork(self.network, facts.to(self.device), self.recipe.target, history).eval()
+
+    def _history(self, store: StudyStore, case: Case) -> History | None:
+        if not isinstance(self.recipe.network, TimelineSettings):
+            return None
+        history = read_history(self.earlier[case.current_study], store, self.recipe)
+        return History(*(part.to(self.device) for part in history))
 
     def pair(self, store: StudyStore, case: Case) -> Tensor:
         """The case's images on the network's device (``case_tensor``)."""
@@ -63,4 +76,5 @@ def load_trained(run: Path, seed: int, fold: int) -> TrainedFold:
     key, _ = trained_from(run, seed, fold)
     device = torch.device("cuda" if uses_cuda(recipe) else "cpu")
     network, scale = load_fold(run, seed, fold).to(device), load_fact_scale(run, seed, fold)
-    return TrainedFold(recipe, network, device, key, scale, read_patients(run))
+    earlier = read_earlier(run) if isinstance(recipe.network, TimelineSettings) else {}
+    return TrainedFold(recipe, network, device, key, scale, read_patients(run), earlier)

@@ -12,9 +12,9 @@ import pandas as pd
 
 from ranoscope import provenance, runs
 from ranoscope.cohort.folds import watermark
-from ranoscope.config import EvaluationSettings, Recipe, Target
+from ranoscope.config import EvaluationSettings, Recipe, Target, TimelineSettings
 from ranoscope.domain import RESEARCH_USE_ONLY, RESPONSES, Case
-from ranoscope.errors import RunError, problem
+from ranoscope.errors import RecipeError, RunError, problem
 from ranoscope.evaluation.intervals import estimate
 from ranoscope.evaluation.out_of_fold import out_of_fold_probabilities
 from ranoscope.evaluation.predictions import FloatArray, Predictions
@@ -82,10 +82,12 @@ def audit_shortcuts(run: Path, settings: EvaluationSettings, progress: Progress)
         The content of shortcuts.json; None, with a ``reason`` beside it, where a value is undefined.
 
     Raises:
+        RecipeError: the networks see the timeline, not pairs.
         RunError: no calls, no checkpoints or no store, they are not of one training, or memory ran out.
         StorageError: the disk is full or not writable; finished folds are kept.
     """
     recipe = load_run_recipe(run)
+    _require_a_pair(recipe)
     probes = (AS_IS, *probes_of(recipe))
     with runs.exclusive(run / PARTS):
         answers = _ask(run, recipe, probes, progress)
@@ -107,6 +109,13 @@ def read_shortcuts(run: Path) -> dict[str, Any] | None:
     """
     path = run / SHORTCUTS
     return runs.read_json(path, COMMAND) if path.is_file() else None
+
+
+def _require_a_pair(recipe: Recipe) -> None:
+    """Raise RecipeError where a probe would change two of many studies, so that its verdict would mean nothing."""
+    if isinstance(recipe.network, TimelineSettings):
+        do = "audit the pair network (network: {name: change-aware}) of the same cohort and folds instead"
+        raise RecipeError(problem("a network that sees pairs", recipe.network.name, f"recipe {recipe.name}", do))
 
 
 def _ask(run: Path, recipe: Recipe, probes: tuple[Probe, ...], progress: Progress) -> Answers:

@@ -45,8 +45,9 @@ class Question:
 
     @cached_property
     def box(self) -> Box:
-        """Outside of it the pair is 0 and no brain is."""
-        return filled_box(self.pair, self.brains)
+        """Outside of it the pair is 0 and no brain is; so are, of a timeline, the studies before."""
+        history = self.network.history
+        return filled_box(self.pair if history is None else torch.cat([self.pair, history.images]), self.brains)
 
     def cut(self, volumes: Tensor) -> Tensor:
         """The part of volumes (..., i, j, k) that is in the box."""
