@@ -49,7 +49,8 @@ class Contender:
     """A row of the scoreboard: what it knew, its predictions and the file of its calls.
 
     ``kind``: model, rival or, of a synthetic cohort, ceiling. ``level`` is None for calls whose maker did not declare
-    it and for a ceiling, which has none. ``counts``: a rival's fallbacks.
+    it and for a ceiling, which has none. ``counts``: a rival's fallbacks. ``beside``: contenders, other than rivals,
+    that a model is compared with as well, such as those it was made from.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Contender:
     predictions: Predictions
     calls_file: str
     counts: dict[str, int]
+    beside: tuple[str, ...] = ()
 
 
 def evaluate_run(run: Path, settings: EvaluationSettings, progress: Progress | None = None) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def assemble(
     protocol: FoldProtocol = FoldProtocol.PATIENT,
     labels: Labels = Labels.EXPERT,
 ) -> dict[str, Any]:
-    """Score models and rivals on one set of resamples, and every model against every rival.
+    """Score models and rivals on one set of resamples, and every model against every rival and those ``beside`` it.
 
     Args:
         contenders: models and rivals over the same cases in the same order, all of one target.
@@ -145,7 +147,6 @@ def assemble(
         if told is not None:
             told(f"scored: {contender.title}")
     models = [one for one in scored if one.contender.kind == "model"]
-    rivals = [one for one in scored if one.contender.kind == "rival"]
     return {
         "note": RESEARCH_USE_ONLY,
         "cohort": describe_cohort(contenders[0].predictions),
@@ -167,7 +168,12 @@ def assemble(
             for metric in metrics_of(target)
         ],
         "contenders": [_describe(one, weights, settings.coverage) for one in scored],
-        "comparisons": [_compare(model, rival, settings.coverage) for model in models for rival in rivals],
+        "comparisons": [
+            _compare(model, other, settings.coverage)
+            for model in models
+            for other in scored
+            if other.contender.kind == "rival" or other.contender.name in model.contender.beside
+        ],
     }
 
 
@@ -239,6 +245,7 @@ def _compare(model: _Scored, rival: _Scored, coverage: float) -> dict[str, Any]:
         "rival_level": None if level is None else str(level),
         "rival_knew": rival.contender.knew,
         "same_level": level is not None and level is model.contender.level,
+        "beside": rival.contender.name in model.contender.beside,
         "differences": differences,
     }
 

@@ -29,6 +29,11 @@ class Course:
         """The visits up to and including ``visit``."""
         return tuple(one for one in self.visits if one <= visit)
 
+    def of_two(self, prior: Visit, current: Visit) -> Course:
+        """What two studies alone tell: their volumes and weeks and who the patient is, no operation and no rating."""
+        volumes = {visit: self.volumes[visit] for visit in (prior, current) if visit in self.volumes}
+        return Course((prior, current), {}, volumes, self.person)
+
     def since_surgery(self, visit: Visit) -> tuple[Visit, ...]:
         """The visits from the last operation up to and including ``visit``.
 

@@ -98,8 +98,10 @@ def make_timeline(patient: str, course: Course, until: Visit, sources: Sources) 
     )
 
 
-def engine_calls(rules: RuleSet, cases: tuple[Case, ...], courses: dict[str, Course]) -> list[Call] | None:
-    """The engine's call at each case's current visit, from the visits up to it.
+def engine_calls(
+    rules: RuleSet, cases: tuple[Case, ...], courses: dict[str, Course], pairs_alone: bool = False
+) -> list[Call] | None:
+    """The engine's call at each case's current visit, from the visits up to it; with ``pairs_alone`` from its two.
 
     None where the compartment that the criteria measure is known at no visit of anybody.
     """
@@ -108,7 +110,9 @@ def engine_calls(rules: RuleSet, cases: tuple[Case, ...], courses: dict[str, Cou
         return None
     calls = []
     for case in cases:
-        timeline = make_timeline(case.patient, courses[case.patient], case.current, sources)
+        course = courses[case.patient]
+        course = course.of_two(case.prior, case.current) if pairs_alone else course
+        timeline = make_timeline(case.patient, course, case.current, sources)
         calls.append(evaluate(timeline, rules.criteria, Measure.VOLUME).calls[-1])
     return calls
 

@@ -57,25 +57,63 @@ def gather(tables: Path, volumes: Path | None, run: Path, settings: CohortSettin
         RunError: no volume at all, or no case is left.
     """
     cohort = build_cohort(tables, settings)
-    parts = {} if volumes is None else {volumes.name: read_volumes_table(volumes)}
+    measured = _read_volumes(volumes, tables, cohort.studies, tables)
     hashes = {} if volumes is None else {volumes.name: provenance.file_hash(volumes)}
-    parts |= read_download(tables, cohort.studies)
-    measured = merge(parts)
-    if not measured.volumes:
-        do = "name a table with --volumes, or give a download with its segmentations or pyradiomics tables"
-        raise RunError(problem("measured volumes", "none", str(tables), do))
-    check_units(measured, " and ".join(parts))
     write_cohort(run, _without_unmeasured(cohort, measured), settings, hashes)
     cases = tuple(read_cases(run))
     if not cases:
         raise RunError(problem("at least one case", "none", str(run), "read flow.json for the exclusions"))
-    notes = list(measured.notes)
-    strangers = sorted({key.patient for key in measured.volumes} - set(cohort.studies["patient"]))
-    if strangers:
-        notes.append(f"Volumes of {len(strangers)} patients without ratings stay out: {', '.join(strangers)}.")
     courses = make_courses(read_studies(run), read_patients(run), measured.volumes)
     ratings = tuple(row for row in read_tables(tables).ratings if row.patient in courses)
+    notes = _notes(measured, cohort.studies)
     return Entry(cases, courses, _studies(courses), ratings, _coverage(cases, measured), notes)
+
+
+def gather_run(run: Path, tables: Path | None, volumes: Path | None) -> Entry:
+    """The entry of a run whose cohort is made already: every case of it stays, measured or not; ``ratings`` is empty.
+
+    Args:
+        run: folder with cohort.csv, studies.csv and patients.csv.
+        tables: the download, or its tables, for its pyradiomics tables; the volumes of its JSON files are in
+            studies.csv.
+        volumes: a table of volumes; may be None where the run knows volumes.
+
+    Raises:
+        TableError: a table is missing or faulty (every offending line is listed).
+        RunError: no cohort, no case, or no volume at all.
+    """
+    cases, studies = tuple(read_cases(run)), read_studies(run)
+    if not cases:
+        raise RunError(problem("at least one case", "none", str(run), "read flow.json for the exclusions"))
+    measured = _read_volumes(volumes, tables, studies, run)
+    courses = make_courses(studies, read_patients(run), measured.volumes)
+    return Entry(cases, courses, _studies(courses), (), _coverage(cases, measured), _notes(measured, studies))
+
+
+def _read_volumes(volumes: Path | None, tables: Path | None, studies: pd.DataFrame, where: Path) -> MeasuredVolumes:
+    """All that is measured, a person's own table first.
+
+    Raises:
+        RunError: nothing is.
+    """
+    parts = {} if volumes is None else {volumes.name: read_volumes_table(volumes)}
+    parts |= read_download(tables, studies)
+    measured = merge(parts)
+    if not measured.volumes:
+        do = "name a table with --volumes, or give a download with its segmentations or pyradiomics tables"
+        raise RunError(problem("measured volumes", "none", str(where), do))
+    check_units(measured, " and ".join(parts))
+    return measured
+
+
+def _notes(measured: MeasuredVolumes, studies: pd.DataFrame) -> list[str]:
+    strangers = sorted({key.patient for key in measured.volumes} - set(studies["patient"]))
+    if not strangers:
+        return list(measured.notes)
+    return [
+        *measured.notes,
+        f"Volumes of {len(strangers)} patients without ratings stay out: {', '.join(strangers)}.",
+    ]
 
 
 def _without_unmeasured(cohort: Cohort, measured: MeasuredVolumes) -> Cohort:

@@ -16,7 +16,6 @@ from ranoscope.evaluation.predictions import write_predictions
 from ranoscope.evaluation.rivals import FURTHER_RIVALS, RIVALS, Evidence, Rival, Unavailable, predict
 from ranoscope.evaluation.scorecard import Contender, assemble
 from ranoscope.evaluation.tables import scoreboard_table
-from ranoscope.scoreboard.courses import Course
 from ranoscope.scoreboard.criteria import criteria_rivals, engine_calls
 from ranoscope.scoreboard.disagreements import CHOSEN, DISAGREEMENTS, list_disagreements, summarise
 from ranoscope.scoreboard.entrants import Entry, gather
@@ -75,21 +74,15 @@ def make_scoreboard(
     drawn = assign_folds(list(entry.cases), folds)
     write_folds(run, drawn)
     exam = make_exam(entry, *fold_matrix(entry.cases, drawn))
-    contenders = [*_examined(MODELS if models is None else models, exam, run, progress)]
-    rivals, unavailable = _rivals(Evidence(exam.cases, exam.seeds, exam.folds, entry.studies), entry.courses)
-    contenders += rivals
-    for contender in contenders:
-        write_predictions(run / contender.calls_file, contender.predictions)
-    told = _counter(progress, len(contenders) + 1)
-    notes = [*fold_warnings(list(entry.cases), folds), *entry.notes]
-    scoreboard = {
-        **assemble(contenders, evaluation, told),
-        **_beside_the_expert(entry, run, evaluation, measured),
+    contenders = examine_models(MODELS if models is None else models, exam, run, progress)
+    rivals, unavailable = examine_rivals(exam, entry)
+    further = {
         "rivals_not_shown": unavailable,
         "coverage": entry.coverage,
-        "notes": notes,
+        "notes": [*fold_warnings(list(entry.cases), folds), *entry.notes],
+        **_beside_the_expert(entry, run, evaluation, measured),
     }
-    _write(run, scoreboard, told)
+    scoreboard = write_board(run, [*contenders, *rivals], further, evaluation, progress)
     chosen = {"cohort": settings, "folds": folds, "evaluation": evaluation}
     inputs = {name: provenance.file_hash(run / name) for name in (runs.COHORT, runs.STUDIES, runs.FOLDS)}
     if volumes is not None:
@@ -112,11 +105,16 @@ def make_exam(entry: Entry, seeds: tuple[int, ...], folds: Any) -> Exam:
     return Exam(entry.cases, seeds, folds, features)
 
 
-def _examined(models: tuple[Model, ...], exam: Exam, run: Path, progress: Progress) -> list[Contender]:
+def examine_models(models: tuple[Model, ...], exam: Exam, run: Path, progress: Progress) -> list[Contender]:
+    """Every model's row, out of fold; finished parts under RUN/parts are read, not made again.
+
+    Raises:
+        StorageError: the disk is full or not writable; finished parts are kept.
+    """
     answers = examine(models, exam, run, progress)
     return [
         Contender(
-            model.name, model.title, "model", model.level, model.knew, answers[model.name], _calls(model.name), {}
+            model.name, model.title, "model", model.level, model.knew, answers[model.name], calls_file(model.name), {}
         )
         for model in models
     ]
@@ -141,9 +139,11 @@ def _beside_the_expert(
     return {"expert_sizes": sizes, "disagreements": summarise(table, entry.cases, calls, entry.ratings)}
 
 
-def _rivals(evidence: Evidence, courses: dict[str, Course]) -> tuple[list[Contender], list[dict[str, str]]]:
+def examine_rivals(exam: Exam, entry: Entry) -> tuple[list[Contender], list[dict[str, str]]]:
+    """Every rival's row, and of those that cannot be shown the name, title and reason."""
+    evidence = Evidence(exam.cases, exam.seeds, exam.folds, entry.studies)
     shown, unavailable = [], []
-    for rival in (*RIVALS, *FURTHER_RIVALS, *criteria_rivals(courses)):
+    for rival in (*RIVALS, *FURTHER_RIVALS, *criteria_rivals(entry.courses)):
         answer = predict(rival, evidence)
         if isinstance(answer, Unavailable):
             unavailable.append({"name": rival.name, "title": rival.title, "reason": answer.reason})
@@ -153,20 +153,45 @@ def _rivals(evidence: Evidence, courses: dict[str, Course]) -> tuple[list[Conten
 
 
 def _contender(rival: Rival, predictions: Any, counts: dict[str, int]) -> Contender:
-    return Contender(rival.name, rival.title, "rival", rival.level, rival.knew, predictions, _calls(rival.name), counts)
+    file = calls_file(rival.name)
+    return Contender(rival.name, rival.title, "rival", rival.level, rival.knew, predictions, file, counts)
 
 
-def _calls(name: str) -> str:
+def calls_file(name: str) -> str:
+    """Where a contender's calls are, in the run folder."""
     return f"calls_{name}.csv"
 
 
-def _write(run: Path, scoreboard: dict[str, Any], told: Callable[[str], None]) -> None:
+def write_board(
+    run: Path, contenders: list[Contender], further: dict[str, Any], evaluation: EvaluationSettings, progress: Progress
+) -> dict[str, Any]:
+    """Score all rows and write their calls, the table, the figures and the page.
+
+    Args:
+        run: the folder to write.
+        contenders: models, of each level the one to use first before the others, then rivals.
+        further: what the page shows besides: ``rivals_not_shown, coverage, notes``, and ``expert_sizes``,
+            ``disagreements`` or ``fusion`` where they are part of it.
+        evaluation: bootstrap and coverage.
+        progress: told (done, total, what) after every row.
+
+    Returns:
+        The content of scoreboard.json, which the caller writes last.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    for contender in contenders:
+        write_predictions(run / contender.calls_file, contender.predictions)
+    told = _counter(progress, len(contenders) + 1)
+    scoreboard = {**assemble(contenders, evaluation, told), **further}
     runs.write_csv(run / _TABLE, scoreboard_table(scoreboard))
     figures = draw_figures(scoreboard)
     for name, drawing in figures.items():
         runs.write_bytes(run / runs.FIGURES / name, drawing)
     runs.write_text(run / PAGE, render_page(scoreboard, figures))
     told("figures and page")
+    return scoreboard
 
 
 def _counter(progress: Progress, total: int) -> Callable[[str], None]:

@@ -120,6 +120,18 @@ def at_prevalence(answers: FloatArray, truth: IntArray) -> FloatArray:
     return probabilities
 
 
+def at_equal_frequency(probabilities: FloatArray, truth: IntArray) -> FloatArray:
+    """Probabilities as if every class were equally frequent: what ``at_prevalence`` did, undone, shape (n, 4).
+
+    Args:
+        probabilities: at the frequency of the classes among the training cases, shape (n, 4); 0 for a class they lack.
+        truth: class index of the training cases.
+    """
+    odds = probabilities / np.bincount(truth, minlength=len(RESPONSES)).clip(min=1)
+    answers: FloatArray = odds / odds.sum(axis=1, keepdims=True)
+    return answers
+
+
 def _make_logistic(settings: Settings, seed: int) -> Pipeline:
     """Multinomial logistic regression; unknown values take the median and are marked as unknown."""
     prepare = make_column_transformer(
@@ -153,20 +165,29 @@ def _multiply(values: FloatArray, by: float) -> FloatArray:
     return values * by
 
 
-_LEVELS = {
-    InformationLevel.PAIR: (
+@dataclass(frozen=True)
+class Shown:
+    """How a level is named in titles, the sentence on what its models knew, and the discount of their cases."""
+
+    title: str
+    knew: str
+    discount: float
+
+
+LEVELS = {
+    InformationLevel.PAIR: Shown(
         "two studies",
         "Knew the measured volumes of the two studies, the weeks between them and since the first, age, sex, IDH and "
         "MGMT",
         1.0,
     ),
-    InformationLevel.TIMELINE: (
+    InformationLevel.TIMELINE: Shown(
         "timeline",
         "Knew the measured volumes of every study so far, their weeks, when the patient was operated on, age, sex, IDH "
         "and MGMT",
         0.5,
     ),
-    InformationLevel.READER: (
+    InformationLevel.READER: Shown(
         "timeline and ratings",
         "Knew the measured volumes of every study so far, their weeks and operations, age, sex, IDH and MGMT, and "
         "every earlier rating of the expert",
@@ -178,7 +199,7 @@ _CHOICE = tuple(Settings(("logistic",), c, _LEAF, d) for c, d in product((0.001,
 
 
 def _models(level: InformationLevel) -> list[Model]:
-    of_level, knew, discount = _LEVELS[level]
+    of_level, knew, discount = LEVELS[level].title, LEVELS[level].knew, LEVELS[level].discount
     kinds = {
         "average": ("Average", "mean of a logistic regression and randomised trees", ("logistic", "trees")),
         "logistic": ("Logistic regression", "strongly shrunk logistic regression", ("logistic",)),
@@ -193,4 +214,4 @@ def _models(level: InformationLevel) -> list[Model]:
     return [*fixed, Model(f"{level}_nested", f"Nested choice, {of_level}", level, f"{knew}; {how}.", _CHOICE)]
 
 
-MODELS: tuple[Model, ...] = tuple(model for level in _LEVELS for model in _models(level))
+MODELS: tuple[Model, ...] = tuple(model for level in LEVELS for model in _models(level))

@@ -51,7 +51,7 @@ def draw_figures(scoreboard: dict[str, Any]) -> dict[str, bytes]:
     for model in best:
         figures[f"confusion_{model['name']}.svg"] = draw_confusion({**scoreboard, "contenders": [model]})
         figures[f"calibration_{model['name']}.svg"] = draw_calibration({**scoreboard, "contenders": [model]})
-    sizes = draw_expert_sizes(scoreboard["expert_sizes"])
+    sizes = draw_expert_sizes(scoreboard["expert_sizes"]) if "expert_sizes" in scoreboard else None
     return figures if sizes is None else figures | {EXPERT_SIZES: sizes}
 
 
@@ -63,9 +63,12 @@ def best_models(scoreboard: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def is_to_beat(comparison: dict[str, Any]) -> bool:
-    """Whether the rival is of the model's own level; of the response criteria the chosen set alone is."""
+    """Whether the rival is of the model's own level, of the response criteria the chosen set alone, or stands beside
+    the model, as what it was made from does.
+    """
     rival = comparison["rival"]
-    return bool(comparison["same_level"]) and (rival == CHOSEN.name or rival not in _CRITERIA)
+    own = comparison["same_level"] and (rival == CHOSEN.name or rival not in _CRITERIA)
+    return bool(own or comparison["beside"])
 
 
 def render_page(scoreboard: dict[str, Any], figures: dict[str, bytes]) -> str:
@@ -92,7 +95,8 @@ def render_page(scoreboard: dict[str, Any], figures: dict[str, bytes]) -> str:
         figures={name: inline_svg(drawing) for name, drawing in figures.items() if name != EXPERT_SIZES},
         sizes_figure=inline_svg(figures[EXPERT_SIZES]) if EXPERT_SIZES in figures else None,
         agreement_columns=[title for _, title in _AGREEMENT],
-        agreements=_agreements(scoreboard["expert_sizes"]),
+        agreements=_agreements(scoreboard["expert_sizes"]) if "expert_sizes" in scoreboard else [],
+        fusion=[_weighing(one) for one in scoreboard.get("fusion", {}).get("levels", ())],
         metrics=scoreboard["metrics"],
         css=_page_file("scoreboard.css"),
         script=_page_file("scoreboard.js"),
@@ -126,8 +130,9 @@ def _cell(metric: str, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tile(scoreboard: dict[str, Any], model: dict[str, Any]) -> dict[str, str]:
-    """A level's model beside the strongest rival that knew no more than it."""
-    allowed = [one for one in scoreboard["comparisons"] if one["model"] == model["name"] and one["same_level"]]
+    """A level's model beside the strongest of its level's rivals and of what it was made from."""
+    mine = [one for one in scoreboard["comparisons"] if one["model"] == model["name"]]
+    allowed = [one for one in mine if one["same_level"] or one["beside"]]
     found = model["metrics"][BALANCED_ACCURACY]
     # The strongest rival is the one that leaves the model the smallest lead.
     hardest = min(allowed, key=lambda one: one["differences"][BALANCED_ACCURACY]["estimate"] or 0.0, default=None)
@@ -160,6 +165,17 @@ def _difference(scoreboard: dict[str, Any], comparison: dict[str, Any]) -> dict[
         "above_zero": change["low"] is not None and change["low"] > 0,
         "better": "–" if better is None else f"{100 * better:.1f} %",
         "first": "–" if first["estimate"] is None else f"{first['estimate']:+.3f}".replace("-", "−"),
+    }
+
+
+def _weighing(about: dict[str, Any]) -> dict[str, Any]:
+    """How a level's network, measurement and criteria were weighed, as text."""
+    of_calibration = (about[name] for name in ("temperature", "ece_before", "ece_after"))
+    numbers = (f"{about['penalty_c']:g}", *(f"{number:.2f}" for number in of_calibration))
+    return {
+        "level": about["level"],
+        "model": about["model"],
+        "cells": [*(f"{100 * share:.0f} %" for share in about["shares"].values()), *numbers],
     }
 
 

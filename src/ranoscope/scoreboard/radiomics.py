@@ -43,11 +43,11 @@ _TOLERANCE_MM3, _TOLERANCE_SHARE = 0.5, 0.1
 _AGREEING = 0.9
 
 
-def read_download(root: Path, studies: pd.DataFrame) -> dict[str, MeasuredVolumes]:
+def read_download(root: Path | None, studies: pd.DataFrame) -> dict[str, MeasuredVolumes]:
     """Everything measured that a LUMIERE download holds, by origin; empty for tables alone.
 
     Args:
-        root: the LUMIERE folder.
+        root: the LUMIERE folder; None where the table of studies is all there is.
         studies: the cohort's table of studies; its volumes, as text, are those of the JSON files.
 
     Raises:
@@ -55,7 +55,7 @@ def read_download(root: Path, studies: pd.DataFrame) -> dict[str, MeasuredVolume
     """
     parts = {"measured_volumes_in_mm3.json": _from_json(studies)}
     for tool, name in TABLES.items():
-        path = find_table(root, name)
+        path = None if root is None else find_table(root, name)
         if path is not None:
             parts[path.name] = read_radiomics(path, tool)
             if tool is Segmenter.DEEPBRATUMIA:
