@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ranoscope import provenance, runs
-from ranoscope.config import Recipe
+from ranoscope.config import ChangeAwareSettings, Recipe, TimelineSettings
 from ranoscope.errors import RunError, problem
 from ranoscope.learning.networks import PairNetwork
 from ranoscope.learning.pretraining.transfer import PretrainedWeights
@@ -25,7 +25,16 @@ _NOT_OF_THE_TRUNK = {"arrangement", "comparison", "dropout", "findings", "tissue
 
 def trunk_settings(recipe: Recipe) -> dict[str, Any]:
     """The network settings that two recipes must share to share a trunk."""
-    return recipe.network.model_dump(mode="json", exclude=_NOT_OF_THE_TRUNK)
+    return shared_settings(recipe, _NOT_OF_THE_TRUNK)
+
+
+def shared_settings(recipe: Recipe, exclude: set[str]) -> dict[str, Any]:
+    """The network's settings but some; a timeline's are those of the pair network, whose layers it has."""
+    network = recipe.network
+    name, left_out = network.name, {*exclude, "name"}
+    if isinstance(network, TimelineSettings):
+        name, left_out = ChangeAwareSettings().name, {*left_out, "earlier"}
+    return {"name": name, **network.model_dump(mode="json", exclude=left_out)}
 
 
 def record_of(path: Path) -> Path:

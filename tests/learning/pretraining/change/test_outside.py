@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from ranoscope.cohort.files import read_cases
@@ -95,6 +96,18 @@ def test_another_cohort_begins_with_them(made, run, store, recipe_of):
     report = prepare_initial_weights(two, build_network(two), elsewhere(store), read_cases(run), out.parent, 0, silent)
     assert sorted(name.split(".")[-1] for name in report.skipped) == ["bias", "weight"]
     assert all(name.startswith("head.") for name in report.skipped), "the last layer alone"
+
+
+def test_a_timeline_begins_with_what_a_pair_network_learnt(made, run, store, recipe_of):
+    timeline = begun(recipe_of, made[0], network={**recipe_of().network.model_dump(), "name": "change-aware-timeline"})
+    network = build_network(timeline)
+    report = prepare_initial_weights(timeline, network, elsewhere(store), read_cases(run), made[0].parent, 0, silent)
+    assert report.skipped == ("head.0.weight",)
+    taught = load_file(made[0])
+    assert all(
+        torch.equal(tensor, taught[key]) for key, tensor in network.state_dict().items() if key in report.matched
+    )
+    assert {"token.0.weight", "query"} <= network.state_dict().keys() - taught.keys()
 
 
 def test_a_cohort_whose_own_studies_taught_them_is_refused(made, run, store, recipe_of):

@@ -20,7 +20,7 @@ from ranoscope.learning.diary import Diary, History, kept_epoch
 from ranoscope.learning.plateau import Told
 from ranoscope.learning.pretraining.change.masking import ChangeModule
 from ranoscope.learning.pretraining.change.pairs import ChangePairs
-from ranoscope.learning.pretraining.files import is_written, publish, write_weights
+from ranoscope.learning.pretraining.files import is_written, publish, shared_settings, write_weights
 from ranoscope.learning.pretraining.pretext import fit_module, pretext_recipe, studies_of
 
 TASK = "change"
@@ -52,7 +52,7 @@ class Pretext:
         training, recipe = self.recipe.training, self.recipe
         content = {
             "format": _FORMAT,
-            "network": network_settings(recipe),
+            "network": network_settings(recipe) | {"name": recipe.network.name},
             "dropout": recipe.network.dropout,
             "augmentation": recipe.augmentation.model_dump(mode="json"),
             "target": str(recipe.target),
@@ -68,7 +68,7 @@ class Pretext:
 
 def network_settings(recipe: Recipe) -> dict[str, Any]:
     """What two recipes must share to begin with the same weights: network, sequences and grid."""
-    network = recipe.network.model_dump(mode="json", exclude={"dropout"})
+    network = shared_settings(recipe, {"dropout"})
     return network | {"sequences": list(recipe.sequences), "grid": recipe.grid.model_dump(mode="json")}
 
 
