@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ranoscope import provenance, runs
 from ranoscope.benchmarking.arms import Training, find_arms, group_arms
 from ranoscope.benchmarking.cluster import run_on_cluster
+from ranoscope.benchmarking.cohorts import bring_cohort
 from ranoscope.benchmarking.ledger import FINISHED, Entry, Ledger, Progress
 from ranoscope.benchmarking.local import run_here
 from ranoscope.benchmarking.outputs import write_outputs
@@ -27,7 +29,8 @@ def run_benchmark(request: Request, progress: Progress) -> dict[str, Any]:
 
     Writes ``arms/<run>/`` (a run folder per distinct training), ``cells.json``, ``cells.csv``, ``tables/*.csv``,
     ``figures/*.svg``, ``benchmark.html`` and, last, ``benchmark.json``. A cell that fails is noted with its message and
-    tried again by the next call; an arm is scored once all of its cells are finished.
+    tried again by the next call; an arm is scored once all of its cells are finished. Where the request names images
+    alone, their cohort is selected first (``cohort/``).
 
     Args:
         request: recipes, cohort, where to write, and who works.
@@ -42,12 +45,13 @@ def run_benchmark(request: Request, progress: Progress) -> dict[str, Any]:
         StorageError: the disk is full or not writable.
     """
     arms = find_arms(request.recipes, request.changes, request.seeds)
-    synthetic = read_is_synthetic(request.cohort_run)
-    inputs = {runs.COHORT: provenance.file_hash(request.cohort_run / runs.COHORT)}
+    cohort_run = bring_cohort(request)
+    synthetic = read_is_synthetic(cohort_run)
+    inputs = {runs.COHORT: provenance.file_hash(cohort_run / runs.COHORT)}
     with runs.exclusive(request.out):
         trainings = group_arms(arms)
         ledger = Ledger(request.out, [entry for one in trainings for entry in _entries(one)], progress)
-        experiments = _prepare(request, trainings, ledger, progress)
+        experiments = _prepare(replace(request, cohort_run=cohort_run), trainings, ledger, progress)
         _run(request, _waiting(experiments, ledger), ledger)
         results = _collect(experiments, ledger)
         settings = {"recipes": Path(request.recipes).name, "seeds": request.seeds, "changes": list(request.changes)}
@@ -74,6 +78,7 @@ def _entries(training: Training) -> list[Entry]:
 
 def _prepare(request: Request, trainings: list[Training], ledger: Ledger, progress: Progress) -> dict[str, Experiment]:
     """Studies, folds and settings of every training that can begin; the others are noted as failed."""
+    assert request.cohort_run is not None
 
     def aligned(done: int, total: int, what: str) -> None:
         if done < total:

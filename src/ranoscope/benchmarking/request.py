@@ -11,12 +11,13 @@ class Request:
     """A grid of recipes on a cohort.
 
     ``recipes``: a folder, or the name of one that came with ranoscope. ``changes``: settings laid over every recipe.
-    ``seeds``: sets of folds. ``images``: where the images are now, if they have moved. ``workers``: cells side by side,
-    None for one or one per GPU. ``address``: of a Ray cluster; None for this machine.
+    ``cohort_run``: the cohort's folder; None, and it is selected from ``images``, LUMIERE as published. With a cohort,
+    ``images`` are where its images are now, if they have moved. ``seeds``: sets of folds. ``workers``: cells side by
+    side, None for one or one per GPU. ``address``: of a Ray cluster; None for this machine.
     """
 
     recipes: str
-    cohort_run: Path
+    cohort_run: Path | None
     out: Path
     seeds: int = 3
     changes: tuple[str, ...] = ()

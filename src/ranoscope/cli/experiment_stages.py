@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
@@ -17,10 +18,18 @@ _HOUR_S = 3600.0
 
 def run_benchmark(request: Request) -> bool:
     """Train and score the grid and print where the arms stand; False when cells are not finished."""
+    from ranoscope.benchmarking.cohorts import bring_cohort
     from ranoscope.benchmarking.grid import run_benchmark as run_grid
     from ranoscope.benchmarking.outputs import PAGE
     from ranoscope.benchmarking.tables import render_benchmark
+    from ranoscope.cohort.files import read_flow, render_flow
 
+    if request.cohort_run is None:
+        with OUT.status("Reading tables and folders"):
+            cohort_run = bring_cohort(request)
+        flow, request = read_flow(cohort_run), replace(request, cohort_run=cohort_run)
+        OUT.print(render_flow(flow))
+        warn(flow["warnings"])
     with progress_bar("benchmark") as told:
         content = run_grid(request, told)
     OUT.print(render_benchmark(content))
@@ -33,10 +42,11 @@ def run_benchmark(request: Request) -> bool:
 def run_dry_run(request: Request) -> None:
     """Print the grid with estimated memory and time; nothing is written."""
     from ranoscope.benchmarking.arms import find_arms, group_arms
+    from ranoscope.benchmarking.cohorts import count_cases
     from ranoscope.benchmarking.estimate import estimate_grid
-    from ranoscope.cohort.files import read_cases
 
-    cases = len(read_cases(request.cohort_run))
+    with OUT.status("Reading tables and folders"):
+        cases = count_cases(request)
     groups = [training.arms for training in group_arms(find_arms(request.recipes, request.changes, request.seeds))]
     with progress_bar("estimate") as told:
         costs, refused = estimate_grid(groups, cases, told)

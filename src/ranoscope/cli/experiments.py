@@ -35,17 +35,26 @@ RecipeArgument = Annotated[
 @app.command(rich_help_panel=EXPERIMENTS)
 def benchmark(
     recipes: Annotated[
-        str, typer.Argument(metavar="RECIPES", help="A folder of recipes, or the name of one shipped here: paper.")
+        str,
+        typer.Argument(
+            metavar="RECIPES", help="A folder of recipes, or the name of one shipped here: comparison, change, paper."
+        ),
     ],
-    cohort_run: Annotated[Path, typer.Option("--cohort", metavar="RUN", help="Folder that `ranoscope cohort` wrote.")],
     out: OutOption,
+    cohort_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--cohort", metavar="RUN", help="Folder that `ranoscope cohort` wrote; if not given, made from --images."
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How often the folds are dealt anew.")] = 3,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of every recipe; repeatable."),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(metavar="LUMIERE", help="Where the images are now, if they have moved.")
+        Path | None,
+        typer.Option(metavar="LUMIERE", help="Folder or zip as published; with --cohort, where it is now if it moved."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the grid with estimated memory and time; train nothing.")
