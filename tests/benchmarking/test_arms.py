@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from ranoscope.benchmarking.arms import find_arms, group_arms
-from ranoscope.config import recipes_folder
+from ranoscope.config import ChangePretraining, recipes_folder
 from ranoscope.errors import RecipeError
 
 
@@ -28,6 +28,21 @@ def test_every_arm_of_the_change_folder_is_a_training_of_its_own():
     files = {p.name for p in (recipes_folder() / "change").rglob("*.yaml")} - {"base.yaml"}
     assert len(group_arms(arms)) == len(arms) == len(files)
     assert [arm.name for arm in arms if arm.reference] == ["1-parts/all"]
+
+
+def test_every_arm_of_the_proof_is_shown_as_many_samples_on_one_ground():
+    arms = find_arms("proof")
+    assert len(group_arms(arms)) == len(arms) == 15
+    assert [arm.name for arm in arms if arm.reference] == ["300-cases/paper"]
+    for arm in arms:
+        training, folds, before = arm.recipe.training, arm.recipe.folds, arm.recipe.pretraining
+        assert folds.training_cases == int(arm.approach.split("-")[0])
+        shown = training.epochs * folds.training_cases * (1 - training.inner_validation)
+        if isinstance(before, ChangePretraining):
+            shown += before.epochs * before.pairs_per_epoch
+        assert shown == pytest.approx(3825, rel=0.05)
+    assert len({arm.recipe.grid for arm in arms}) == 1
+    assert len({arm.recipe.folds.count for arm in arms}) == 1
 
 
 def test_arms_with_the_same_training_are_grouped_and_others_never(recipes):

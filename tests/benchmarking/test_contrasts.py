@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from ranoscope.benchmarking.contrasts import contrast
-from ranoscope.config import EvaluationSettings
+from ranoscope.benchmarking.standings import Result
+from ranoscope.config import EvaluationSettings, FoldSettings, load_recipe
 from ranoscope.domain import RESPONSES, Case, Response, Visit
 from ranoscope.evaluation.predictions import Predictions, against_the_rest
 
@@ -62,3 +64,15 @@ def test_other_cases_and_another_target_cannot_be_paired():
     assert "the target of" in contrast(one, against_the_rest(one), SETTINGS)["reason"]
     binary = against_the_rest(one)
     assert "balanced_accuracy" not in contrast(binary, binary, SETTINGS)
+
+
+def test_numbers_of_training_cases_share_a_ground_and_other_folds_do_not():
+    """The rivals learn from all there are, whatever an arm is given."""
+    calls = predictions(0.6, 1)
+
+    def ground(**changed):
+        recipe = load_recipe("demo")
+        return Result(recipe.model_copy(update={"folds": FoldSettings(**changed)}), calls, Path()).ground
+
+    assert ground(training_cases=50) == ground(training_cases=400) == ground()
+    assert ground(training_cases=50, count=3) != ground(training_cases=50)

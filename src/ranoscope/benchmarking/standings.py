@@ -39,7 +39,8 @@ class Result:
     @property
     def ground(self) -> tuple[object, ...]:
         """What another result must share to be compared with this one."""
-        return self.recipe.folds, self.recipe.target, self.recipe.labels, self.calls.cases
+        folds = self.recipe.folds.model_copy(update={"training_cases": None})  # rivals learn from all there are
+        return folds, self.recipe.target, self.recipe.labels, self.calls.cases
 
 
 def compile_benchmark(
