@@ -10,7 +10,7 @@ from ranoscope.domain import RESPONSES, Response
 from ranoscope.explaining.examples import _network_name, how_to_read
 from ranoscope.explaining.methods import Question, compute_maps
 from ranoscope.explaining.subject import CaseNetwork
-from ranoscope.learning.networks import build_network
+from ranoscope.learning.networks import History, build_network
 
 NETWORKS = {
     "change-aware": {"name": "change-aware", "widths": [4, 8], "findings": 4},
@@ -52,6 +52,29 @@ def test_maps_are_of_the_images_under_these_facts(told):
     assert maps[MethodName.GRADCAM, Response.PR].shape == (1, 1, 12, 11, 10)
 
 
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_timelines_earlier_studies_are_the_cases_own_in_every_pair(others):
+    """Also where the volumes' empty part is left out: an earlier study may fill more of it than the pair does."""
+    torch.manual_seed(0)
+    network = build_network(recipe_of({**NETWORKS["change-aware"], "name": "change-aware-timeline"})).eval()
+    pairs, images = torch.randn(2, 2, 2, 12, 11, 10), torch.randn(others, 2, 12, 11, 10)
+    pairs[..., :4] = 0
+    dates = torch.tensor([[9.0, 1, 0, 0], [30.0, 0, 1, 0], [60.0, 0, 0, 1], [70.0, 0, 0, 1]])[: 1 + others]
+    history = History(images, dates, torch.ones(1 + others, dtype=torch.bool))
+    bound = CaseNetwork(network, torch.empty(0), Target.FOUR_CLASSES, history).eval()
+    several = History(*(part.expand(2, *part.shape) for part in history))
+    brains = torch.zeros(2, 12, 11, 10, dtype=torch.bool)
+    brains[..., 4:] = True
+    question = Question(bound, pairs[0], brains, 5.0, (Response.PR,), MethodSettings())
+    assert question.box[2] == (slice(0, 10) if others else slice(4, 10))
+    with torch.no_grad():
+        expected = network(pairs, None, several)
+        torch.testing.assert_close(bound(pairs), expected)
+        torch.testing.assert_close(bound.judge(bound.see(pairs[:, 0]), bound.see(pairs[:, 1])), expected)
+        with question.passes(gradients=False):
+            torch.testing.assert_close(bound(pairs), expected)
+
+
 def test_the_rest_shares_a_logit():
     torch.manual_seed(0)
     network = build_network(recipe_of(NETWORKS["change-aware"], target="pd-versus-rest")).eval()
@@ -70,6 +93,11 @@ def test_the_rest_shares_a_logit():
         ({"name": "resnet"}, "resnet18", "stacks both studies in its first convolution"),
         ({"name": "mednext", "arrangement": "difference"}, "mednext-S", "is shown the difference of both studies"),
         ({"name": "change-aware"}, "change-aware", "has merged both studies in the layer it is read from"),
+        (
+            {"name": "change-aware-timeline"},
+            "change-aware-timeline",
+            "the studies before the prior; the maps hold them",
+        ),
     ],
 )
 def test_readers_are_told_what_the_network_saw(network, name, sentence):

@@ -18,6 +18,7 @@ from ranoscope.config import (
     ResNetSettings,
     StackSettings,
     Target,
+    TimelineSettings,
 )
 from ranoscope.domain import Sequence
 from ranoscope.explaining.cases import STUDIES
@@ -184,6 +185,8 @@ def _about_the_run(recipe: Recipe) -> list[str]:
     sentences = [f"{mark[0].upper()}{mark[1:]}."] if mark else []
     if recipe.target is Target.PD_VERSUS_REST:
         sentences.append("The network tells PD from the rest alone; SD stands for the rest.")
+    if isinstance(recipe.network, TimelineSettings):
+        sentences.append("The network also saw the studies before the prior; the maps hold them fixed.")
     if facts:
         sentences.append(f"The network was also told {len(facts)} numbers besides the images; the maps leave them out.")
     return sentences

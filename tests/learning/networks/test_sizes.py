@@ -91,6 +91,7 @@ def test_facts_add_one_layer_of_256_and_its_part_of_the_last():
         ({"name": "resnet"}, 33.1), ({"name": "swin"}, 2.2), ({"name": "swin", "features": 48}, 8.1),
         ({"name": "mednext"}, 3.6), ({"name": "mednext", "size": "B"}, 6.9), ({"name": "mednext", "size": "M"}, 12.5),
         ({"name": "mednext", "size": "L"}, 46.7), ({"name": "change-aware"}, 0.2),
+        ({"name": "change-aware-timeline"}, 0.2),
     ],
 )  # fmt: skip
 def test_the_sizes_that_the_package_says(network, millions):
