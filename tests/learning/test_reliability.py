@@ -57,6 +57,34 @@ def test_other_errors_stay_what_they_are(tiny, error):
     assert caught.value is error
 
 
+FAULTS = """
+import resource, sys, torch
+from ranoscope.learning.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(16, 1 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+torch.set_num_threads(1)
+faults()
+by_default = faults()
+if not keep_freed_memory():
+    sys.exit("no glibc")
+faults()
+print(by_default, faults())
+"""
+
+
+def test_what_is_freed_is_kept_for_the_next_step():
+    """Counted in pages that the system clears: 64 MiB are 16,384 of 4 KiB."""
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=False)
+    if done.stderr.strip() == "no glibc":
+        pytest.skip("the C library is not glibc")
+    by_default, kept = map(int, done.stdout.split())
+    assert kept < by_default / 10
+
+
 def test_a_real_allocation_that_cannot_be_met_is_named(tiny):
     with pytest.raises(RunError, match="Expected enough memory"), naming_memory(tiny(workers=2), "here"):
         torch.empty(1 << 60)

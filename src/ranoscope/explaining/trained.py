@@ -20,6 +20,7 @@ from ranoscope.learning.checkpoints import FOLD, WEIGHTS, fold_folder, load_fact
 from ranoscope.learning.data import case_tensor, uses_cuda
 from ranoscope.learning.facts import FactScale, fact_tensor
 from ranoscope.learning.history import read_history
+from ranoscope.learning.memory import keep_freed_memory
 from ranoscope.learning.networks import History, PairNetwork
 
 
@@ -72,6 +73,7 @@ def load_trained(run: Path, seed: int, fold: int) -> TrainedFold:
     Raises:
         RunError: the fold was not finished, belongs to another recipe, or its file is damaged.
     """
+    keep_freed_memory()
     recipe = load_run_recipe(run)
     key, _ = trained_from(run, seed, fold)
     device = torch.device("cuda" if uses_cuda(recipe) else "cpu")

@@ -18,6 +18,7 @@ from ranoscope.learning.data import CaseDataset, Material, loader, uses_cuda
 from ranoscope.learning.diary import Diary, History
 from ranoscope.learning.facts import FactScale
 from ranoscope.learning.losses import class_weights
+from ranoscope.learning.memory import keep_freed_memory
 from ranoscope.learning.module import ResponseModule
 from ranoscope.learning.networks import PairNetwork, build_network
 from ranoscope.learning.plateau import Plateau, Told
@@ -78,6 +79,7 @@ def fit_fold(recipe: Recipe, material: Material, sides: Sides, folder: Path, see
     remarks = absent_classes(sides, recipe.target)
     for remark in remarks:
         told(0, remark)
+    keep_freed_memory()
     L.seed_everything(seed, workers=True, verbose=False)
     scale = FactScale.fit(sides.training, material.patients, recipe)
     dataset = CaseDataset(material, sides.training, recipe, scale, seed)

@@ -1,11 +1,14 @@
-"""Memory that ran out: named by the cell that needed it, with what to lower."""
+"""Main memory: kept for the next step, and, where it ran out, named by the cell that needed it, with what to lower."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
@@ -18,6 +21,22 @@ _WORDS = (
     "can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED", "MemoryError in DataLoader worker",
     "is killed by signal: Killed", "is killed by signal: Bus error", "insufficient shared memory",
 )  # fmt: skip
+# Parameters of glibc's mallopt (malloc.h): give memory back to the system, ask for so much more than is needed, and
+# take blocks from the system one by one, where more than so many bytes are free, wanted, or in one block.
+_GLIBC = {"M_TRIM_THRESHOLD": (-1, (1 << 31) - 1), "M_TOP_PAD": (-2, 1 << 28), "M_MMAP_THRESHOLD": (-3, 1 << 30)}
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Have the C library keep for the next training step what the last one freed; whether it could be told to.
+
+    Feature maps of volumes are tens of megabytes, and by default each is a mapping of its own, whose pages the system
+    clears at every step: a tenth to a sixth of the time of a training on the CPU. Linux with glibc alone.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and all(mallopt(*choice) == 1 for choice in _GLIBC.values())
 
 
 @contextmanager
