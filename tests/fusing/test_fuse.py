@@ -82,6 +82,7 @@ def test_the_page_stands_alone_and_shows_the_fusion(fused):
         assert f"{100 * level['shares']['network']:.0f} %" in page
     assert "images and measured volumes" in page
     assert "diameters" not in page
+    assert "Synthetic cohort: no patient is in these figures" in page
 
 
 def test_the_runs_own_files_stay_as_they_were(fused, finished_run):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.special import softmax
 
 from ranoscope.fusing import pooling
 from ranoscope.fusing.pooling import PENALTIES, Learners, fit_pool, fit_temperature, soften
@@ -49,8 +51,9 @@ def test_of_noise_the_strongest_penalty_is_chosen():
     generator = np.random.default_rng(3)
     names, folds = people(40)
     truth = generator.integers(0, 4, len(names))
-    pool = fit_pool(Learners(generator.normal(size=(len(names), 12)), truth, names, folds, 0.5))
+    pool = fit_pool(Learners(generator.normal(size=(len(names), 3, 4)), truth, names, folds, 0.5))
     assert pool.penalty_c == PENALTIES[0]
+    assert (pool.weights >= 0).all()
 
 
 def test_no_penalty_is_tried_on_a_patient_it_was_fitted_to(monkeypatch):
@@ -62,13 +65,14 @@ def test_no_penalty_is_tried_on_a_patient_it_was_fitted_to(monkeypatch):
         fitted.append(set(learners.patients))
         return honest(learners, penalty_c)
 
-    def answer(pool, features):
-        called.append((fitted[-1], {names[int(row)] for row in features[:, 0]}))
-        return np.full((len(features), 4), 0.25)
+    def answer(pool, shown):
+        called.append((fitted[-1], {names[int(row)] for row in shown[:, 0, 0]}))
+        return np.full((len(shown), 4), 0.25)
 
     monkeypatch.setattr(pooling, "_fit", spy)
     monkeypatch.setattr(pooling.Pool, "answer", answer)
-    numbered = np.hstack([np.arange(len(names))[:, None], opinions.features])
+    numbered = opinions.log_odds
+    numbered[:, 0, 0] = np.arange(len(names))
     fit_pool(Learners(numbered, truth, names, folds, 0.5))
     assert len(called) == 3 * len(PENALTIES)
     assert not any(known & asked for known, asked in called)
@@ -108,7 +112,7 @@ def test_the_temperature_undoes_a_sharpening():
 
 def test_overconfidence_is_seen_and_put_right():
     opinions, truth, names, folds = cohort(1, 1)
-    pool = fit_pool(Learners(opinions.features, truth, names, folds, 0.5))
+    pool = fit_pool(Learners(opinions.log_odds, truth, names, folds, 0.5))
     before, after = pool.calibration
     assert after <= before + 0.02
     assert 0.25 <= pool.temperature <= 4
@@ -131,3 +135,20 @@ def test_log_odds_are_centred_and_bounded():
     np.testing.assert_allclose(found.sum(axis=1), 0, atol=1e-12)
     np.testing.assert_allclose(found[0, 0] - found[0, 1], np.log(1000))
     np.testing.assert_allclose(found[1], 0)
+
+
+def test_a_pool_is_the_most_probable_one_under_its_penalty():
+    """Against a search without gradients."""
+    opinions, truth, names, folds = cohort(1, 1, count=10)
+    learners = Learners(opinions.log_odds, truth, names, folds, 0.5)
+    pool = pooling._fit(learners, 0.1)
+    scaled = learners.opinions / learners.scale[:, None]
+
+    def loss(parameters):
+        logits = np.einsum("nbk,b->nk", scaled, parameters[:3]) + parameters[3:]
+        right = softmax(logits, axis=1)[np.arange(len(truth)), truth]
+        return -(learners.weights * np.log(right)).sum() + (parameters**2).sum() / 0.2
+
+    found = minimize(loss, np.full(7, 0.1), bounds=[(0, None)] * 3 + [(None, None)] * 4, method="Powell", tol=1e-10).x
+    np.testing.assert_allclose(pool.weights * learners.scale, found[:3], atol=1e-3)
+    np.testing.assert_allclose(pool.biases, found[3:], atol=1e-3)

@@ -54,8 +54,8 @@ def test_a_rule_that_cannot_say_says_nothing():
     rule = np.zeros((2, 4))
     rule[1, 2] = 1
     opinions = Opinions(np.full((2, 4), 0.25), np.full((2, 4), 0.25), rule, np.array([True, True]))
-    np.testing.assert_array_equal(opinions.features[0], 0)
-    assert opinions.features[1, 10] > 0 > opinions.features[1, 8]
+    np.testing.assert_array_equal(opinions.log_odds[0], 0)
+    assert list(opinions.log_odds[1, 2] > 0) == [False, False, True, False]
 
 
 def test_the_plain_mean_by_hand():

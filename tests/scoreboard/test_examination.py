@@ -83,6 +83,7 @@ def test_the_page_stands_alone_and_shows_every_row(run, board):
         assert one["knew"].replace("'", "&#39;") in page
         assert f">{100 * one['metrics']['balanced_accuracy']['estimate']:.1f}<" in page
     assert "Research use only" in page
+    assert "Synthetic cohort" not in page
     assert page.count("<svg") == 2 + 1 + 2 * 3 + 1
 
 

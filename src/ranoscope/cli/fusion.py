@@ -34,14 +34,14 @@ def fuse(
 ) -> None:
     """Weigh the network with what was measured, inside each fold's training patients; scoreboard.html. Resumes."""
     from ranoscope.evaluation.tables import render_scoreboard
-    from ranoscope.fusing.fuse import Request, fuse_run
-    from ranoscope.scoreboard.examination import PAGE, at_own_level
+    from ranoscope.fusing.fuse import Request, fuse_run, of_the_fused
+    from ranoscope.scoreboard.examination import PAGE
 
     request = Request(run, tables, volumes, out, inner_folds)
     with progress_bar("fuse") as told:
         scoreboard = fuse_run(request, told)
     if scoreboard is not None:
-        OUT.print(render_scoreboard(at_own_level(scoreboard)))
+        OUT.print(render_scoreboard(of_the_fused(scoreboard)))
         warn(scoreboard["notes"])
         say(f"Scoreboard: {request.folder / PAGE}")
     OUT.print(f"[dim]{RESEARCH_USE_ONLY}[/]")

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 
 from ranoscope import provenance, runs
-from ranoscope.cohort.files import read_patients
+from ranoscope.cohort.files import read_is_synthetic, read_patients
 from ranoscope.cohort.folds import fold_warnings, read_folds
 from ranoscope.config import FoldProtocol, Labels, Recipe, Target
 from ranoscope.domain import InformationLevel
@@ -25,7 +25,14 @@ from ranoscope.learning.data import Material
 from ranoscope.learning.studies import open_run_store
 from ranoscope.learning.training import alone
 from ranoscope.scoreboard.entrants import gather_run
-from ranoscope.scoreboard.examination import SCOREBOARD, examine_models, examine_rivals, make_exam, write_board
+from ranoscope.scoreboard.examination import (
+    SCOREBOARD,
+    at_own_level,
+    examine_models,
+    examine_rivals,
+    make_exam,
+    write_board,
+)
 from ranoscope.scoreboard.models import MODELS, Model
 from ranoscope.scoreboard.protocol import Exam
 
@@ -89,6 +96,13 @@ def fuse_run(request: Request, progress: Progress, models: tuple[Model, ...] | N
         return _examine(request, ingredients, MODELS if models is None else models, progress)
 
 
+def of_the_fused(scoreboard: dict[str, Any]) -> dict[str, Any]:
+    """The scoreboard with the fused rows alone compared, with what they are to beat: short enough to print."""
+    fused = {f"fused_{one['level']}" for one in scoreboard["fusion"]["levels"]}
+    to_beat = at_own_level(scoreboard)["comparisons"]
+    return {**scoreboard, "comparisons": [one for one in to_beat if one["model"] in fused]}
+
+
 def require_fusible(recipe: Recipe, run: Path) -> None:
     """Raise RunError where the run's network cannot be weighed inside patient-level folds of the four responses."""
     asked = (
@@ -122,6 +136,7 @@ def _examine(
         *rivals,
     ]
     further = {
+        "synthetic": read_is_synthetic(request.run),
         "rivals_not_shown": unavailable,
         "coverage": entry.coverage,
         "notes": [*fold_warnings(list(entry.cases), ingredients.recipe.folds), *entry.notes],

@@ -1,5 +1,5 @@
-"""How much to believe network, measurement and rule: a regression over their log-probabilities, one for cases that are
-measured and one, of the network alone, for cases that are not.
+"""How much to believe network, measurement and rule: a pool of their log-probabilities for cases that are measured, and
+one of the network alone for cases that are not.
 """
 
 from __future__ import annotations
@@ -9,15 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ranoscope.domain import RESPONSES
 from ranoscope.evaluation.predictions import BoolArray, FloatArray, IntArray
 from ranoscope.fusing.pooling import FLOOR, Learners, Pool, fit_pool
 from ranoscope.scoreboard.models import at_prevalence
 
 BLOCKS = ("network", "measured", "rule")
-# A call without probabilities stands as this many logarithmic units of odds for its class: as the measured-change
-# models' own feature of the rule's call does, twice a standardised one.
-_RULE_SCALE = 2.0
 
 
 @dataclass(frozen=True)
@@ -39,10 +35,15 @@ class Opinions:
         return Opinions(self.network[chosen], self.measured[chosen], self.rule[chosen], self.known[chosen])
 
     @property
-    def features(self) -> FloatArray:
-        """All three side by side, each centred over the classes: 0 says nothing, shape (n, 12)."""
-        rule = _RULE_SCALE * (self.rule - self.rule.mean(axis=1, keepdims=True))
-        return np.hstack([log_odds(self.network), log_odds(self.measured), rule])
+    def log_odds(self) -> FloatArray:
+        """All three, each centred over the classes: 0 says nothing, shape (n, 3, 4)."""
+        rule = self.rule - self.rule.mean(axis=1, keepdims=True)
+        return np.stack([log_odds(self.network), log_odds(self.measured), rule], axis=1)
+
+    @property
+    def images_alone(self) -> FloatArray:
+        """The network's, shape (n, 1, 4)."""
+        return log_odds(self.network)[:, None]
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,16 @@ class Stack:
 
     def answer(self, opinions: Opinions) -> tuple[FloatArray, IntArray]:
         """Calibrated probabilities at the frequency of the classes, (n, 4), and calls that weigh classes the same."""
-        images = log_odds(opinions.network)
+        images = opinions.images_alone
         probabilities, answers = self.alone.probabilities(images), self.alone.answer(images)
         if self.whole is not None and opinions.known.any():
-            measured = opinions.part(opinions.known).features
+            measured = opinions.part(opinions.known).log_odds
             probabilities[opinions.known] = self.whole.probabilities(measured)
             answers[opinions.known] = self.whole.answer(measured)
         return probabilities, answers.argmax(axis=1)
 
     def describe(self) -> dict[str, Any]:
-        """Penalty, temperature, calibration and shares, of the regression that answers measured cases."""
+        """Penalty, temperature, calibration and shares, of the pool that answers measured cases."""
         pool = self.whole or self.alone
         before, after = pool.calibration
         return {
@@ -88,13 +89,13 @@ def fit_stack(
         folds: their inner folds, by patient; at least two.
         discount: of prolific patients, see ``case_weights``.
     """
-    alone = fit_pool(Learners(log_odds(opinions.network), truth, patients, folds, discount))
+    alone = fit_pool(Learners(opinions.images_alone, truth, patients, folds, discount))
     images_alone = {name: float(name == BLOCKS[0]) for name in BLOCKS}
     if not _enough(opinions.known, truth, folds):
         return Stack(None, alone, images_alone)
-    learners = Learners(opinions.features, truth, patients, folds, discount).part(opinions.known)
+    learners = Learners(opinions.log_odds, truth, patients, folds, discount).part(opinions.known)
     whole = fit_pool(learners)
-    return Stack(whole, alone, _shares(whole, learners.features))
+    return Stack(whole, alone, _shares(whole, learners.opinions))
 
 
 def plain_mean(opinions: Opinions, truth: IntArray) -> tuple[FloatArray, IntArray]:
@@ -120,19 +121,12 @@ def log_odds(probabilities: FloatArray) -> FloatArray:
 
 
 def _enough(known: BoolArray, truth: IntArray, folds: IntArray) -> bool:
-    """Whether a regression over measured cases alone could call every class, and can be tried on held-out patients."""
+    """Whether a pool over measured cases alone could call every class, and can be tried on held-out patients."""
     return set(truth[known]) == set(truth) and len(set(folds[known])) > 1
 
 
-def _shares(pool: Pool, features: FloatArray) -> dict[str, float]:
-    """Of the spread of the logits over the cases, how much is each block's; all 0 where nothing moves them."""
-    if pool.model is None:
-        return dict.fromkeys(BLOCKS, 0.0)
-    width = len(RESPONSES)
-    spread = {}
-    for place, name in enumerate(BLOCKS):
-        columns = slice(place * width, (place + 1) * width)
-        logits = features[:, columns] @ pool.model.coef_[:, columns].T
-        spread[name] = float(np.sqrt(logits.var(axis=0).mean()))
-    total = sum(spread.values())
-    return {name: value / total if total else 0.0 for name, value in spread.items()}
+def _shares(pool: Pool, opinions: FloatArray) -> dict[str, float]:
+    """Of what moves the logits over the cases, how much is each opinion's; all 0 where nothing moves them."""
+    spreads = pool.spreads(opinions)
+    total = float(spreads.sum())
+    return {name: float(spread) / total if total else 0.0 for name, spread in zip(BLOCKS, spreads, strict=True)}

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ranoscope import provenance, runs
+from ranoscope.cohort.files import read_is_synthetic
 from ranoscope.cohort.folds import assign_folds, fold_warnings, write_folds
 from ranoscope.config import CohortSettings, EvaluationSettings, FoldSettings
 from ranoscope.domain import InformationLevel
@@ -77,6 +78,7 @@ def make_scoreboard(
     contenders = examine_models(MODELS if models is None else models, exam, run, progress)
     rivals, unavailable = examine_rivals(exam, entry)
     further = {
+        "synthetic": read_is_synthetic(run),
         "rivals_not_shown": unavailable,
         "coverage": entry.coverage,
         "notes": [*fold_warnings(list(entry.cases), folds), *entry.notes],
@@ -170,7 +172,7 @@ def write_board(
     Args:
         run: the folder to write.
         contenders: models, of each level the one to use first before the others, then rivals.
-        further: what the page shows besides: ``rivals_not_shown, coverage, notes``, and ``expert_sizes``,
+        further: what the page shows besides: ``synthetic, rivals_not_shown, coverage, notes``, and ``expert_sizes``,
             ``disagreements`` or ``fusion`` where they are part of it.
         evaluation: bootstrap and coverage.
         progress: told (done, total, what) after every row.
