@@ -31,6 +31,7 @@ from ranoscope.learning.history import draw_studies
 from ranoscope.learning.networks import History, build_network
 from ranoscope.learning.studies import find_earlier, prepare_store
 from ranoscope.probing.audit import audit_shortcuts
+from ranoscope.reporting.report import write_report
 
 NETWORK = {"name": "change-aware-timeline", "widths": [4, 8], "findings": 4, "tissues": True, "earlier": 2}
 TAUGHT = {"auxiliary": {"segmentation": 1.0, "measures": 0.5}, "consistency": {"same": 0.5}}
@@ -207,5 +208,6 @@ def test_a_run_from_end_to_end_and_its_restart(longer, recipe):
     few = {"methods": ["saliency", "gradcam", "occlusion"], "method": {"stride_mm": 60, "window_mm": 60}}
     settings = ExplanationSettings(**few, perturbation={"steps": 2, "orders": 1}, randomisation=1, native=())
     assert explain_run(run, settings, silent, names=("Patient-001/week-044",))
+    assert InformationLevel.TIMELINE.sentence in write_report(run, silent).read_text()
     with pytest.raises(RecipeError, match=r"a network that sees pairs, got change-aware-timeline"):
         audit_shortcuts(run, recipe.evaluation, silent)
