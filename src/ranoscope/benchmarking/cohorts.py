@@ -40,11 +40,18 @@ def bring_cohort(request: Request) -> Path:
     return run
 
 
-def count_cases(request: Request) -> int:
-    """How many cases the benchmark is on; nothing is written. Errors: ``bring_cohort``."""
+def size_cohort(request: Request) -> tuple[int, int]:
+    """How many cases the benchmark is on, and how many studies they are of; nothing is written.
+
+    Errors: ``bring_cohort``.
+    """
     if request.cohort_run is not None:
-        return len(read_cases(request.cohort_run))
-    return int((_select_cohort(request).table["excluded_because"] == "").sum())
+        cases = read_cases(request.cohort_run)
+        return len(cases), len({key for case in cases for key in (case.prior_study, case.current_study)})
+    table = _select_cohort(request).table
+    kept = table[table["excluded_because"] == ""]
+    visits = {*zip(kept["patient"], kept["prior"], strict=True), *zip(kept["patient"], kept["current"], strict=True)}
+    return len(kept), len(visits)
 
 
 def _select_cohort(request: Request) -> Cohort:

@@ -1,243 +1,224 @@
-"""What a grid will cost before any of it is run: memory and time per cell, from shapes and a short calibration.
+"""What a grid will cost before any of it is run: memory and time per cell, pretraining and reading included.
 
-Every network makes one training step on PyTorch's meta device, where tensors have shapes but no contents: that gives
-its parameters, what it keeps for the backward pass, its floating-point operations and its layers. What an operation and
-a layer take on this machine is measured on a small block. Reading and augmenting images is not counted.
+A made-up patient is read and sampled as real ones are (``rehearsal``), one step of every training is played without
+contents (``footprint``), and what arithmetic, bytes and operations take is measured here or, of a machine that is not
+at hand, taken from its published figures (``machines``).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, cast
-
-import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from typing import Any
 
 from ranoscope.benchmarking.arms import Arm
-from ranoscope.config import FoldProtocol, Recipe
+from ranoscope.benchmarking.footprint import Footprint, pretraining_footprint, training_footprint
+from ranoscope.benchmarking.machines import Machine, this_machine
+from ranoscope.benchmarking.rehearsal import Rehearsal
+from ranoscope.config import ChangePretraining, FoldProtocol, Recipe, RotationPretraining
 from ranoscope.errors import RanoscopeError
+from ranoscope.imaging.store import settings_key
 from ranoscope.learning.crossval import require_ready
 from ranoscope.learning.data import uses_cuda
-from ranoscope.learning.facts import fact_names
-from ranoscope.learning.networks import build_network
+from ranoscope.learning.pretraining.rotations import TURNS
 
-_FLOAT = 4
-# AdamW keeps two moments of every parameter; gradients are a third copy.
-_COPIES = 3
-# Under bf16 autocast what convolutions and matrix products keep is half as wide.
-_BF16_SHARE = 0.5
 # A forward pass is a third of a training step.
 _FORWARD = 1 / 3
-_REPEATS = 7
-# Edge of the calibration block's volume and its channels: large enough to be bound by arithmetic, done in a second.
-_EDGE, _CHANNELS = {"cpu": 32, "cuda": 96}, {"cpu": 16, "cuda": 64}
+_COARSER_MM = (1.5, 2.0, 3.0, 4.0)
+# Of a training, what its step depends on; pretraining has its own.
+_STEP_SETTINGS = ("network", "sequences", "grid", "clinical", "target", "missing_sequences", "training", "pretraining")
 
 
 @dataclass(frozen=True)
-class Footprint:
-    """One training step of a network: its memory, what it keeps for the backward pass, its floating-point operations
-    and its calls of layers.
-    """
+class Cohort:
+    """How much there is to learn from: cases, and the studies they are made of."""
 
-    parameters: int
-    memory_bytes: int
-    kept_bytes: int
-    flops: int
-    layers: int
+    cases: int
+    studies: int
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Of this machine in training: seconds per operation, per byte kept, and per layer however little it computes."""
+class Work:
+    """A step's footprint, and the seconds that one of its samples takes on one core."""
 
-    per_flop: float
-    per_byte: float
-    per_layer: float
-
-    def seconds(self, step: Footprint) -> float:
-        """What one training step takes."""
-        return step.flops * self.per_flop + step.kept_bytes * self.per_byte + step.layers * self.per_layer
+    step: Footprint
+    sample_seconds: float
 
 
 @dataclass(frozen=True)
 class CellCost:
-    """Estimates for each cell of one distinct training."""
+    """Estimates for each cell of one distinct training. ``pretraining_seconds`` are part of ``seconds``.
+
+    ``advice``: what to set where the machine's memory is too small; empty where it is not.
+    """
 
     arms: tuple[str, ...]
     cells: int
     parameters: int
     memory_bytes: int
     seconds: float
+    pretraining_seconds: float
+    advice: str
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON and tables."""
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class GridCost:
+    """Of a whole grid: its trainings, why some cannot begin (by their first arm's name), and the seconds that reading
+    all studies takes, once per grid of voxels.
+    """
+
+    machine: Machine
+    cells: list[CellCost]
+    refused: dict[str, str]
+    reading_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Reading, and all cells one after another."""
+        return self.reading_seconds + sum(cost.cells * cost.seconds for cost in self.cells)
+
+
 def estimate_grid(
-    groups: Iterable[tuple[Arm, ...]], cases: int, progress: Callable[[int, int, str], None]
-) -> tuple[list[CellCost], dict[str, str]]:
-    """The cost of each distinct training's cells, and, by the first arm's name, why a training cannot begin.
+    groups: Iterable[tuple[Arm, ...]],
+    cohort: Cohort,
+    progress: Callable[[int, int, str], None],
+    machine: Machine | None = None,
+) -> GridCost:
+    """The cost of each distinct training's cells, and of reading the images.
 
     Args:
         groups: arms that share a training.
-        cases: of the cohort.
+        cohort: how much there is to learn from.
         progress: told (done, total, what) after each.
+        machine: to estimate for; None: this one.
     """
-    speeds: dict[tuple[bool, str], Speed] = {}
-    footprints: dict[str, Footprint] = {}
     trainings, costs, refused = list(groups), [], {}
-    for place, arms in enumerate(trainings):
-        recipe = arms[0].recipe
-        progress(place, len(trainings), recipe.name)
-        try:
-            require_ready(recipe)
-        except RanoscopeError as error:
-            refused[recipe.name] = str(error)
-            continue
-        kind = (uses_cuda(recipe), recipe.training.precision)
-        if kind not in speeds:
-            speeds[kind] = calibrate("cuda" if kind[0] else "cpu", recipe.training.precision == "bf16-mixed")
-        same = recipe.fingerprint("network", "sequences", "grid", "clinical", "target", "missing_sequences", "training")
-        if same not in footprints:
-            footprints[same] = measure_step(recipe)
-        step = footprints[same]
-        cells = recipe.folds.count * len(recipe.folds.seeds)
-        seconds = cell_seconds(recipe, step, speeds[kind], cases)
-        names = tuple(arm.name for arm in arms)
-        costs.append(CellCost(names, cells, step.parameters, step.memory_bytes, seconds))
+    reading: dict[str, float] = {}
+    known: dict[str, tuple[Work, Work | None]] = {}
+    where = machine
+    with Rehearsal() as rehearsal:
+        for place, arms in enumerate(trainings):
+            recipe = arms[0].recipe
+            progress(place, len(trainings), recipe.name)
+            where = machine or this_machine(uses_cuda(recipe))
+            try:
+                require_ready(recipe)
+                same = recipe.fingerprint(*_STEP_SETTINGS)
+                known[same] = known.get(same) or (training_work(recipe, rehearsal), pretraining_work(recipe, rehearsal))
+                reading[settings_key(recipe.grid)] = rehearsal.study_seconds(recipe)
+            except RanoscopeError as error:
+                refused[recipe.name] = str(error)
+                continue
+            costs.append(_cost(arms, known[same], cohort, where, rehearsal))
     progress(len(trainings), len(trainings), "done")
-    return costs, refused
+    where = where or this_machine(False)
+    return GridCost(where, costs, refused, cohort.studies * sum(reading.values()) / min(where.cores, 8))
 
 
-def measure_step(recipe: Recipe) -> Footprint:
-    """One training step of the recipe's network on the meta device."""
-    with torch.device("meta"):
-        network = build_network(recipe).train()
-        batch, names = recipe.training.batch_size, fact_names(recipe)
-        pair = torch.empty(batch, 2, len(recipe.sequences), *recipe.grid.shape)
-        facts = torch.empty(batch, len(names)) if names else None
-    kept, layers = _Kept(network), _Layers(network)
-    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
-        network(pair, facts).sum().backward()
-    weights = sum(parameter.numel() for parameter in network.parameters())
-    copies = 1 + _COPIES + (recipe.training.weight_averaging > 0)
-    share = _BF16_SHARE if recipe.training.precision == "bf16-mixed" else 1.0
-    memory = _FLOAT * (weights * copies + pair.numel()) + int(share * kept.bytes)
-    return Footprint(weights, memory, kept.bytes, counter.get_total_flops(), layers.calls)
+def training_work(recipe: Recipe, rehearsal: Rehearsal) -> Work:
+    """A step of its training."""
+    sampled = rehearsal.training(recipe)
+    return Work(training_footprint(recipe, sampled.batch), sampled.seconds)
 
 
-def cell_seconds(recipe: Recipe, step: Footprint, speed: Speed, cases: int) -> float:
-    """Seconds to train a cell to its last epoch: early stopping is not foreseen.
+def pretraining_work(recipe: Recipe, rehearsal: Rehearsal) -> Work | None:
+    """A step of what is learnt before in each fold; None where nothing is."""
+    sampled = rehearsal.pretraining(recipe)
+    return None if sampled is None else Work(pretraining_footprint(recipe, sampled.batch), sampled.seconds)
+
+
+def cell_seconds(recipe: Recipe, work: Work, machine: Machine, cases: int) -> float:
+    """Seconds to train a cell to its last epoch, pretraining apart: early stopping is not foreseen.
 
     Args:
         recipe: the arm.
-        step: of its network.
-        speed: of this machine.
+        work: of a step of its training.
+        machine: that trains.
         cases: of the cohort.
     """
     others = cases * (recipe.folds.count - 1) / recipe.folds.count
+    if recipe.folds.training_cases is not None:
+        others = min(others, recipe.folds.training_cases)
     published = recipe.folds.protocol is FoldProtocol.AS_PUBLISHED
-    inner = cases - others if published else others * recipe.training.inner_validation
+    inner = cases / recipe.folds.count if published else others * recipe.training.inner_validation
     learnt = others if published else others - inner
-    steps = (learnt + _FORWARD * inner) / recipe.training.batch_size
-    return recipe.training.epochs * steps * speed.seconds(step)
+    return recipe.training.epochs * _epoch_seconds(recipe, work, machine, learnt, inner, recipe.training.batch_size)
 
 
-def calibrate(device: str, bf16: bool) -> Speed:
-    """Time training steps: of convolutions (operations), norms and activations (bytes), and a tiny volume (layers).
+def pretraining_seconds(recipe: Recipe, work: Work, machine: Machine, studies: int) -> float:
+    """Seconds of a cell's pretraining, of which masked steps count as others do.
 
     Args:
-        device: cpu or cuda.
-        bf16: under autocast.
+        recipe: the arm.
+        work: of a step of its pretraining.
+        machine: that trains.
+        studies: of the cohort.
     """
-    channels, edge = _CHANNELS[device], _EDGE[device]
-    dense = _block(device, [nn.Conv3d(channels, channels, 3, padding=1) for _ in range(2)])
-    light = _block(device, [layer for _ in range(2) for layer in (nn.InstanceNorm3d(channels, affine=True), nn.GELU())])
-    large, tiny = (torch.rand(2, channels, size, size, size, device=device) for size in (edge, 2))
-    with _one_thread():
-        per_layer = _quickest(dense, tiny, bf16) / len(dense)
-    with FlopCounterMode(display=False) as counter:
-        _step(dense, large, bf16)
-    kept = _Kept(light)
-    with torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
-        _step(light, large, bf16)
-    seconds = [max(_quickest(block, large, bf16) - per_layer * len(block), 1e-9) for block in (dense, light)]
-    return Speed(seconds[0] / counter.get_total_flops(), seconds[1] / kept.bytes, per_layer)
+    settings, share = recipe.pretraining, recipe.training.inner_validation
+    if isinstance(settings, ChangePretraining):
+        learnt, inner = float(settings.pairs_per_epoch), share * settings.pairs_per_epoch
+    else:
+        assert isinstance(settings, RotationPretraining)
+        volumes = len(recipe.sequences) * studies * (recipe.folds.count - 1) / recipe.folds.count
+        learnt, inner = (1 - share) * volumes, share * volumes * len(TURNS)
+    return settings.epochs * _epoch_seconds(recipe, work, machine, learnt, inner, settings.batch_size)
 
 
-def _block(device: str, layers: list[nn.Module]) -> nn.Sequential:
-    block = nn.Sequential(*layers).to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return cast(nn.Sequential, block)
+def _epoch_seconds(recipe: Recipe, work: Work, machine: Machine, learnt: float, inner: float, batch_size: int) -> float:
+    """Of training samples, and of inner ones, which pass forward alone; loader processes work beside the training."""
+    speed = machine.speed(recipe.training.precision == "bf16-mixed")
+    steps = (learnt + _FORWARD * inner) / batch_size * speed.seconds(work.step)
+    workers = min(recipe.training.workers, machine.cores)
+    samples = (learnt + inner) * work.sample_seconds / max(workers, 1)
+    return max(steps, samples) if workers else steps + samples
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """So little is not shared out: threads would only wait for each other, on a busy machine for milliseconds."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _cost(
+    arms: tuple[Arm, ...], work: tuple[Work, Work | None], cohort: Cohort, machine: Machine, rehearsal: Rehearsal
+) -> CellCost:
+    recipe, (training, before) = arms[0].recipe, work
+    needed = max(one.step.memory_bytes for one in work if one is not None) + machine.process_bytes
+    first = pretraining_seconds(recipe, before, machine, cohort.studies) if before else 0.0
+    return CellCost(
+        arms=tuple(arm.name for arm in arms),
+        cells=recipe.folds.count * len(recipe.folds.seeds),
+        parameters=training.step.parameters,
+        memory_bytes=needed,
+        seconds=first + cell_seconds(recipe, training, machine, cohort.cases),
+        pretraining_seconds=first,
+        advice="" if needed <= machine.memory_bytes else _advice(recipe, work, machine, rehearsal),
+    )
+
+
+def _advice(recipe: Recipe, work: tuple[Work, Work | None], machine: Machine, rehearsal: Rehearsal) -> str:
+    """The largest batch that fits, or else the finest grid."""
+    room = machine.memory_bytes - machine.process_bytes
+    training, before = work
+    if training.step.memory_bytes <= room and before is not None:
+        return f"its pretraining alone does not fit: lower pretraining.batch_size (now {_pretraining_batch(recipe)})"
+    batch = recipe.training.batch_size // 2
+    while batch >= 1:
+        if _fits(recipe, {"training": recipe.training.model_copy(update={"batch_size": batch})}, room, rehearsal):
+            return f"set training.batch_size={batch} (now {recipe.training.batch_size})"
+        batch //= 2
+    for voxel_mm in (edge for edge in _COARSER_MM if edge > recipe.grid.voxel_mm):
+        if _fits(recipe, {"grid": recipe.grid.model_copy(update={"voxel_mm": voxel_mm})}, room, rehearsal):
+            return f"set grid.voxel_mm={voxel_mm:g} (now {recipe.grid.voxel_mm:g}); no batch is small enough"
+    return "choose a smaller network"
+
+
+def _fits(recipe: Recipe, changes: dict[str, Any], room: int, rehearsal: Rehearsal) -> bool:
+    changed = recipe.model_copy(update=changes)
     try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        require_ready(changed)
+        return training_work(changed, rehearsal).step.memory_bytes <= room
+    except RanoscopeError:
+        return False
 
 
-def _quickest(block: nn.Module, images: Tensor, bf16: bool) -> float:
-    """Seconds of the step that other programs disturbed least."""
-    taken = []
-    for _ in range(_REPEATS):
-        began = time.perf_counter()
-        _step(block, images, bf16)
-        taken.append(time.perf_counter() - began)
-    return min(taken)
-
-
-def _step(block: nn.Module, images: Tensor, bf16: bool) -> None:
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-        loss = block(images).float().sum()
-    loss.backward()
-    if images.is_cuda:
-        torch.cuda.synchronize()
-
-
-class _Kept:
-    """Bytes that a forward pass keeps for the backward pass, parameters apart, each storage once."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.known = {_identity(parameter) for parameter in network.parameters()}
-        self.bytes = 0
-        # While a tensor is held here no other storage can take its identity.
-        self.held: list[Tensor] = []
-
-    def pack(self, tensor: Tensor) -> Tensor:
-        """Count a tensor that is kept."""
-        if _identity(tensor) not in self.known:
-            self.known.add(_identity(tensor))
-            self.held.append(tensor)
-            self.bytes += tensor.untyped_storage().nbytes()
-        return tensor
-
-    def unpack(self, tensor: Tensor) -> Tensor:
-        """Give it back as it was."""
-        return tensor
-
-
-class _Layers:
-    """Calls of modules that hold no others."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.calls = 0
-        for module in network.modules():
-            if not any(module.children()):
-                module.register_forward_hook(self._count)
-
-    def _count(self, *_: Any) -> None:
-        self.calls += 1
-
-
-def _identity(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
+def _pretraining_batch(recipe: Recipe) -> int:
+    return int(getattr(recipe.pretraining, "batch_size", 0))

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+
+
+class MachineName(StrEnum):
+    """Machines that a dry run can be asked about without having them; ``machines`` holds what is known of each."""
+
+    CONSUMER_GPU = "consumer-gpu"
+    H200 = "h200"
+    CPU_2 = "cpu-2"
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ranoscope.benchmarking.estimate import CellCost
 from ranoscope.benchmarking.page import points
 from ranoscope.evaluation.scores import FIRST_PROGRESSION_AUC
+
+_GIB = 1024**3
+_HOUR_S = 3600.0
 
 
 def render_benchmark(content: dict[str, Any]) -> RenderableType:
@@ -31,6 +35,24 @@ def render_benchmark(content: dict[str, Any]) -> RenderableType:
                 Text(f"Published protocol: {one['as_published']} minus {one['patient']}, {points(change)} points")
             )
     return Group(*parts)
+
+
+def render_costs(costs: list[CellCost]) -> RenderableType:
+    """A row per training: its cells' estimated memory and hours."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for heading in ("Arm", "Parameters", "Cells", "Memory, GiB", "Hours a cell", "of it pretraining"):
+        table.add_column(heading, justify="left" if heading == "Arm" else "right")
+    for cost in costs:
+        table.add_row(
+            "\n= ".join(cost.arms),
+            f"{cost.parameters / 1e6:.1f} M",
+            str(cost.cells),
+            f"{cost.memory_bytes / _GIB:.2f}",
+            f"{cost.seconds / _HOUR_S:.3g}",
+            f"{cost.pretraining_seconds / _HOUR_S:.3g}" if cost.pretraining_seconds else "",
+            style="yellow" if cost.advice else None,
+        )
+    return table
 
 
 def _headline(one: dict[str, Any]) -> str:

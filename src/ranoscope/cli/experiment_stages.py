@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from rich import box
-from rich.table import Table
-
-from ranoscope.benchmarking.request import Request
+from ranoscope.benchmarking.request import MachineName, Request
 from ranoscope.cli.terminal import OUT, progress_bar, say, warn
 from ranoscope.config import load_recipe
 
@@ -39,35 +36,32 @@ def run_benchmark(request: Request) -> bool:
     return bool(cells["finished"] == cells["total"])
 
 
-def run_dry_run(request: Request) -> None:
+def run_dry_run(request: Request, machine: MachineName | None = None) -> None:
     """Print the grid with estimated memory and time; nothing is written."""
     from ranoscope.benchmarking.arms import find_arms, group_arms
-    from ranoscope.benchmarking.cohorts import count_cases
-    from ranoscope.benchmarking.estimate import estimate_grid
+    from ranoscope.benchmarking.cohorts import size_cohort
+    from ranoscope.benchmarking.estimate import Cohort, estimate_grid
+    from ranoscope.benchmarking.machines import MACHINES
+    from ranoscope.benchmarking.tables import render_costs
 
     with OUT.status("Reading tables and folders"):
-        cases = count_cases(request)
+        cohort = Cohort(*size_cohort(request))
     groups = [training.arms for training in group_arms(find_arms(request.recipes, request.changes, request.seeds))]
     with progress_bar("estimate") as told:
-        costs, refused = estimate_grid(groups, cases, told)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for heading in ("Arm", "Parameters", "Cells", "Memory, GiB", "Hours a cell"):
-        table.add_column(heading, justify="left" if heading == "Arm" else "right")
-    for cost in costs:
-        table.add_row(
-            "\n= ".join(cost.arms),
-            f"{cost.parameters / 1e6:.1f} M",
-            str(cost.cells),
-            f"{cost.memory_bytes / _GIB:.2f}",
-            f"{cost.seconds / _HOUR_S:.3g}",
-        )
-    OUT.print(table)
-    hours = sum(cost.cells * cost.seconds for cost in costs) / _HOUR_S
-    most = max((cost.memory_bytes for cost in costs), default=0) / _GIB
-    warn([f"{arm} cannot begin: {message}" for arm, message in refused.items()])
+        cost = estimate_grid(groups, cohort, told, MACHINES[machine] if machine else None)
+    OUT.print(render_costs(cost.cells))
+    where = cost.machine
+    warn([f"{arm} cannot begin: {message}" for arm, message in cost.refused.items()])
+    too_large = [one for one in cost.cells if one.advice]
+    warn([f"{one.arms[0]} does not fit {where.memory_bytes / _GIB:.0f} GiB: {one.advice}." for one in too_large])
+    if not where.measured:
+        warn([f"Estimated for {where.title}, from published or noted figures: no such machine was at hand."])
+    most = max((one.memory_bytes for one in cost.cells), default=0) / _GIB
     say(
-        f"{sum(cost.cells for cost in costs)} cells on {cases} cases: at most {hours:.3g} hours one after another on "
-        f"this machine (early stopping aside, images in memory), {most:.2f} GiB for the largest. Nothing was trained."
+        f"{sum(one.cells for one in cost.cells)} cells on {cohort.cases} cases, {cohort.studies} studies: at most "
+        f"{cost.seconds / _HOUR_S:.3g} hours one after another on {where.title} (early stopping aside), of which "
+        f"{cost.reading_seconds / _HOUR_S:.2g} for reading the images once; {most:.2f} GiB for the largest. "
+        "Nothing was trained."
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ranoscope.benchmarking.request import Request
+from ranoscope.benchmarking.request import MachineName, Request
 from ranoscope.cli import experiment_stages as stages
 from ranoscope.cli.app import EXPERIMENTS, OutOption, app
 from ranoscope.cli.terminal import OUT
@@ -59,6 +59,9 @@ def benchmark(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the grid with estimated memory and time; train nothing.")
     ] = False,
+    machine: Annotated[
+        MachineName | None, typer.Option(help="With --dry-run: estimate for another machine than this one.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Cells side by side; one, or as many as there are GPUs, if not given.")
     ] = None,
@@ -69,7 +72,7 @@ def benchmark(
     """Train and score every recipe of a folder; RUN/benchmark.html. Resumes; exit code 4 if cells failed."""
     request = Request(recipes, cohort_run, out, seeds, tuple(changes or ()), images, workers, ray)
     if dry_run:
-        stages.run_dry_run(request)
+        stages.run_dry_run(request, machine)
     elif not stages.run_benchmark(request):
         raise typer.Exit(_UNFINISHED_CODE)
     OUT.print(f"[dim]{RESEARCH_USE_ONLY}[/]")
