@@ -1,11 +1,11 @@
 """Training steps per second at 3 mm on the same synthetic cohort: ours beside the paper's best network.
 
 A sample-step is one case's share of a training step: making the augmented sample, forward, backward and the step of the
-optimiser, by the very data set and module that ``crossval`` trains with, on two threads. Batches of four, in turns; the
+optimiser, by the very data set and module that ``crossval`` trains with, on two cores. Batches of four, in turns; the
 least of the rounds counts. Ours: change-aware taught the responses alone, and with all parts; the paper's: DenseNet264,
 T1+T2+FLAIR, stacked.
 
-Run: ``python benchmarks/training.py [--rounds N]``; about three minutes.
+Run: ``python benchmarks/training.py [--rounds N] [--threads N]``; about two minutes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ranoscope.learning.studies import prepare_store
 from ranoscope.learning.targets import class_count
 from ranoscope.phantom.cohort import make_phantom
 
-THREADS, PATIENTS, BATCH = 2, 4, 4
+PATIENTS, BATCH = 4, 4
 ENTRANTS = {
     "ours, responses alone": "comparison/2-ours/responses-alone",
     "ours, all parts": "comparison/2-ours/all-parts",
@@ -67,17 +67,18 @@ def make_step(recipe_name: str, run: Path) -> Callable[[], None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="steps per network")
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(THREADS)
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch; 1 on a busy machine, where two wait")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
     with tempfile.TemporaryDirectory() as name:
         lumiere, run = Path(name) / "LUMIERE", Path(name) / "run"
-        make_phantom(lumiere, PhantomSettings(patients=PATIENTS, voxel_mm=3.0), THREADS, lambda *_: None)
+        make_phantom(lumiere, PhantomSettings(patients=PATIENTS, voxel_mm=3.0), 2, lambda *_: None)
         write_cohort(run, build_cohort(lumiere, CohortSettings()), CohortSettings())
         steps = {entrant: make_step(recipe, run) for entrant, recipe in ENTRANTS.items()}
-        print(f"Training at 3 mm, {THREADS} threads; load {os.getloadavg()[0]:.1f} before the start")
+        print(f"Training at 3 mm, {chosen.threads} threads; load {os.getloadavg()[0]:.1f} before the start")
         clocks = {"by the clock": time.perf_counter, "of the processor": time.process_time}
         seconds = {name: dict.fromkeys(steps, float("inf")) for name in clocks}
-        for _ in range(rounds + 1):
+        for _ in range(chosen.rounds + 1):
             for entrant, step in steps.items():
                 began = {name: clock() for name, clock in clocks.items()}
                 step()

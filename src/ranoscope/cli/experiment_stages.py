@@ -55,7 +55,7 @@ def run_dry_run(request: Request, machine: MachineName | None = None) -> None:
     too_large = [one for one in cost.cells if one.advice]
     warn([f"{one.arms[0]} does not fit {where.memory_bytes / _GIB:.0f} GiB: {one.advice}." for one in too_large])
     if not where.measured:
-        warn([f"Estimated for {where.title}, from published or noted figures: no such machine was at hand."])
+        warn([f"Estimated for {where.title} from published or noted figures: nothing was measured on it."])
     most = max((one.memory_bytes for one in cost.cells), default=0) / _GIB
     say(
         f"{sum(one.cells for one in cost.cells)} cells on {cohort.cases} cases, {cohort.studies} studies: at most "
