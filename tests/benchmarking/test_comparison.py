@@ -36,6 +36,9 @@ def recipes(tmp_path_factory) -> Path:
             "network": {"name": "vit", "hidden": 24, "heads": 2, "layers": 1, "patch_mm": [60, 60, 60]}
         },
         "change/base.yaml": {"network": {"name": "change-aware", "tissues": True, "widths": [4, 8], "findings": 4}},
+        "change/2-information/timeline.yaml": {
+            "network": {"name": "change-aware-timeline", "tissues": True, "widths": [4, 8], "findings": 4}
+        },
         "change/3-pretraining/change.yaml": {
             "pretraining": {"name": "change", "epochs": 1, "pairs_per_epoch": 8, "batch_size": 4}
         },

@@ -30,17 +30,18 @@ TAUGHT = {
     "training": {"auxiliary": {"segmentation": 1.0, "measures": 0.3}, "consistency": {"swap": 0.3, "same": 0.5}},
 }
 TIMELINE = {"network": {"name": "change-aware-timeline", "widths": [8, 16]}, "level": "timeline"}
-# The peak of three training steps of a batch of the rehearsal's, in MiB, the process itself included.
+# The peak of two training steps of a batch of the rehearsal's, in MiB, the process itself included.
 STEPS = """
 import sys, torch
 from ranoscope.config import load_recipe
 from ranoscope.learning.module import ResponseModule
-from ranoscope.learning.networks import build_network
+from ranoscope.learning.networks import History, build_network
 torch.set_num_threads(1)
-recipe, batch = load_recipe(sys.argv[1]), torch.load(sys.argv[2], weights_only=False)
+torch.serialization.add_safe_globals([History])
+recipe, batch = load_recipe(sys.argv[1]), torch.load(sys.argv[2], weights_only=True)
 module = ResponseModule(build_network(recipe), recipe.training, torch.ones(4)).train()
 optimiser = torch.optim.AdamW(module.network.parameters())
-for _ in range(3):
+for _ in range(2):
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.training.precision == "bf16-mixed"):
         loss = module.training_step(batch, 0)
     optimiser.zero_grad()

@@ -130,6 +130,26 @@ def trained(original: Path, tiny: Callable[..., Recipe], tmp_path_factory: pytes
     return home
 
 
+class PulledPlugError(Exception):
+    """Ends a training in the middle."""
+
+
+@pytest.fixture(scope="session")
+def train_with_a_break() -> Callable[[Recipe, Path], None]:
+    """Cross-validates in a run folder that holds its cohort, cut off after the first epoch and then resumed."""
+
+    def stop(done: int, total: int, what: str) -> None:
+        if "epoch 1:" in what:
+            raise PulledPlugError
+
+    def train(recipe: Recipe, run: Path) -> None:
+        with pytest.raises(PulledPlugError):
+            cross_validate(recipe, run, run, stop)
+        cross_validate(recipe, run, run, lambda *_: None)
+
+    return train
+
+
 @pytest.fixture(scope="session")
 def nifti() -> Callable[[np.ndarray], bytes]:
     """Bytes of a compressed image on the 6 mm atlas grid's affine."""
