@@ -172,6 +172,11 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(part, index=False, lineterminator="\n")
 
 
+def truth(value: bool) -> str:
+    """Yes or no as the tables have it."""
+    return "true" if value else "false"
+
+
 def read_json(path: Path, made_by: str) -> Any:
     """Read JSON that ``made_by`` (a command) writes.
 

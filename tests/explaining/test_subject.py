@@ -65,14 +65,30 @@ def test_a_timelines_earlier_studies_are_the_cases_own_in_every_pair(others):
     several = History(*(part.expand(2, *part.shape) for part in history))
     brains = torch.zeros(2, 12, 11, 10, dtype=torch.bool)
     brains[..., 4:] = True
-    question = Question(bound, pairs[0], brains, 5.0, (Response.PR,), MethodSettings())
+    fresh = CaseNetwork(network, torch.empty(0), Target.FOUR_CLASSES, history).eval()
+    question = Question(fresh, pairs[0], brains, 5.0, (Response.PR,), MethodSettings())
     assert question.box[2] == (slice(0, 10) if others else slice(4, 10))
     with torch.no_grad():
         expected = network(pairs, None, several)
         torch.testing.assert_close(bound(pairs), expected)
         torch.testing.assert_close(bound.judge(bound.see(pairs[:, 0]), bound.see(pairs[:, 1])), expected)
         with question.passes(gradients=False):
-            torch.testing.assert_close(bound(pairs), expected)
+            torch.testing.assert_close(fresh(pairs), expected)
+
+
+def test_a_timelines_earlier_studies_are_seen_once_in_each_precision(monkeypatch):
+    torch.manual_seed(0)
+    network = build_network(recipe_of({**NETWORKS["change-aware"], "name": "change-aware-timeline"})).eval()
+    dates = torch.tensor([[9.0, 1, 0, 0], [30.0, 0, 1, 0], [60.0, 0, 0, 1], [70.0, 0, 0, 1]])
+    history = History(torch.randn(3, 2, 12, 11, 10), dates, torch.ones(4, dtype=torch.bool))
+    bound, seen, see = CaseNetwork(network, torch.empty(0), Target.FOUR_CLASSES, history).eval(), [], network.see
+    monkeypatch.setattr(network, "see", lambda studies: seen.append(studies is history.images) or see(studies))
+    pairs = torch.randn(1, 2, 2, 12, 11, 10)
+    for half in (False, False, True, True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            again = bound(pairs)
+            torch.testing.assert_close(again, network(pairs, None, History(*(part[None] for part in history))))
+    assert sum(seen) == 2
 
 
 def test_the_rest_shares_a_logit():

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ranoscope.fusing import contenders
-from ranoscope.fusing.fuse import Request, fuse_run
+from ranoscope.fusing.fuse import fuse_run
+from ranoscope.fusing.request import Request
 from ranoscope.fusing.stacking import Opinions
 from ranoscope.learning import crossval
 from ranoscope.scoreboard import protocol

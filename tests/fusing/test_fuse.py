@@ -13,9 +13,9 @@ import yaml
 from ranoscope.domain import InformationLevel
 from ranoscope.errors import RanoscopeError, RunError
 from ranoscope.evaluation.predictions import read_predictions
-from ranoscope.fusing import nesting
-from ranoscope.fusing.fuse import Request, fuse_run
+from ranoscope.fusing.fuse import fuse_run
 from ranoscope.fusing.opinions import are_measured, one_hot, rule_calls
+from ranoscope.fusing.request import Request
 from ranoscope.learning import crossval
 from ranoscope.response.calls import Category
 from ranoscope.scoreboard.entrants import gather_run
@@ -92,7 +92,7 @@ def test_the_runs_own_files_stay_as_they_were(fused, finished_run):
 
 
 def test_an_interrupted_fusion_goes_on_and_ends_the_same(fused, run, monkeypatch):
-    honest, trained = nesting.run_cell, []
+    honest, trained = crossval.run_cell, []
 
     def killed(experiment, cell, told):
         if len(trained) == 2:
@@ -101,7 +101,7 @@ def test_an_interrupted_fusion_goes_on_and_ends_the_same(fused, run, monkeypatch
         honest(experiment, cell, told)
 
     with monkeypatch.context() as patch:
-        patch.setattr(nesting, "run_cell", killed)
+        patch.setattr(crossval, "run_cell", killed)
         with pytest.raises(KeyboardInterrupt):
             fuse(run)
     assert not (run / "fusion/scoreboard.json").exists()

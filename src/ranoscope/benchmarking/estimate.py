@@ -8,7 +8,7 @@ at hand, taken from its published figures (``machines``).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ranoscope.benchmarking.arms import Arm
@@ -59,10 +59,6 @@ class CellCost:
     seconds: float
     pretraining_seconds: float
     advice: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON and tables."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

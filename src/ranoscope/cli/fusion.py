@@ -10,6 +10,7 @@ import typer
 from ranoscope.cli.app import EXPERIMENTS, RunArgument, app
 from ranoscope.cli.terminal import OUT, progress_bar, say, warn
 from ranoscope.domain import RESEARCH_USE_ONLY
+from ranoscope.fusing.request import INNER_FOLDS, Request
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
@@ -30,11 +31,11 @@ def fuse(
     ] = None,
     inner_folds: Annotated[
         int, typer.Option(min=2, help="Networks trained inside the training patients of each fold.")
-    ] = 3,
+    ] = INNER_FOLDS,
 ) -> None:
     """Weigh the network with what was measured, inside each fold's training patients; scoreboard.html. Resumes."""
     from ranoscope.evaluation.tables import render_scoreboard
-    from ranoscope.fusing.fuse import Request, fuse_run, of_the_fused
+    from ranoscope.fusing.fuse import fuse_run, of_the_fused
     from ranoscope.scoreboard.examination import PAGE
 
     request = Request(run, tables, volumes, out, inner_folds)

@@ -95,7 +95,13 @@ def write_earlier(run: Path, earlier: Earlier) -> None:
         StorageError: the disk is full or not writable.
     """
     rows = [
-        (current.patient, current.visit, one.key.visit, one.weeks, *map(_truth, _flags(one)))
+        (
+            current.patient,
+            current.visit,
+            one.key.visit,
+            one.weeks,
+            *map(runs.truth, (one.is_prior, one.is_baseline, one.operated)),
+        )
         for current in sorted(earlier)
         for one in earlier[current]
     ]
@@ -119,11 +125,3 @@ def read_earlier(run: Path) -> dict[StudyKey, tuple[EarlierStudy, ...]]:
         one = EarlierStudy(StudyKey(row["patient"], visit), int(row["weeks_before"]), *flags)
         found.setdefault(StudyKey(row["patient"], current), []).append(one)
     return {current: tuple(several) for current, several in found.items()}
-
-
-def _flags(one: EarlierStudy) -> tuple[bool, bool, bool]:
-    return one.is_prior, one.is_baseline, one.operated
-
-
-def _truth(value: bool) -> str:
-    return "true" if value else "false"

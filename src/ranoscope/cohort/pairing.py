@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ranoscope import runs
 from ranoscope.cohort import layout
 from ranoscope.cohort.archive import ImagingArchive, open_archive
 from ranoscope.cohort.flow import describe_flow
@@ -101,7 +102,7 @@ class _Selection:
         cells |= {
             "current": str(row.visit),
             "current_week": str(row.visit.week),
-            "first_progression": _truth(timeline.is_first_progression(row.visit)),
+            "first_progression": runs.truth(timeline.is_first_progression(row.visit)),
             "sequences": "+".join(sequence for sequence in SEQUENCES if sequence in here),
         }
         prior = (
@@ -115,7 +116,7 @@ class _Selection:
             "prior": str(prior),
             "weeks_between": str(row.visit.week - prior.week),
             "prior_rating": str(timeline.rating(prior)),
-            "surgery_between": _truth(timeline.epoch(prior) != timeline.epoch(row.visit)),
+            "surgery_between": runs.truth(timeline.epoch(prior) != timeline.epoch(row.visit)),
         }
 
     def _own_exclusion(self, row: RatingRow) -> Exclusion | None:
@@ -204,10 +205,6 @@ def _image_warnings(archive: ImagingArchive | None, inventory: Inventory, settin
     if settings.pair_rule is PairRule.NADIR:
         warnings.append("Without volumes no nadir is known: the pair rule `nadir` finds no case.")
     return warnings
-
-
-def _truth(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def _cross(value: bool) -> str:

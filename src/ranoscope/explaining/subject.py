@@ -24,6 +24,7 @@ class CaseNetwork(PairNetwork):
         """``facts``: (n,) on the network's device; n may be 0. ``history``: the case's, of a network that sees it."""
         super().__init__()
         self.history = history
+        self._known: dict[bool, list[Tensor]] = {}
         self.network = network
         self.facts = facts
         self.places = torch.tensor([class_of(response, target) for response in RESPONSES], device=facts.device)
@@ -52,12 +53,14 @@ class CaseNetwork(PairNetwork):
         return self.network.judge(prior, current, facts, self._seen(len(prior[0])))[:, self.places]
 
     def _seen(self, count: int) -> SeenHistory:
-        """The case's history, seen once, for so many pairs."""
+        """The case's history for so many pairs; it never changes, and is seen once in each precision."""
         assert self.history is not None
-        with torch.no_grad():
-            seen = self.network.see(self.history.images)
+        half = torch.is_autocast_enabled(self.history.images.device.type)
+        if half not in self._known:
+            with torch.no_grad():
+                self._known[half] = self.network.see(self.history.images)
         dates, shown = (part.expand(count, *part.shape) for part in self.history[1:])
-        return SeenHistory([part.repeat(count, *[1] * (part.ndim - 1)) for part in seen], dates, shown)
+        return SeenHistory([part.repeat(count, *[1] * (part.ndim - 1)) for part in self._known[half]], dates, shown)
 
     def _own(self, count: int) -> Tensor | None:
         return self.facts.expand(count, -1) if self.facts.numel() else None

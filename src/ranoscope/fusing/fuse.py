@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ranoscope.evaluation.scorecard import Contender
 from ranoscope.fusing.contenders import Ingredients, Measured, fuse_level, network_contender, rule_contender
 from ranoscope.fusing.nesting import Progress, make_nests, train_nests
 from ranoscope.fusing.opinions import are_measured, measured_inside
+from ranoscope.fusing.request import Request
 from ranoscope.learning.cells import make_cells, require_own_checkpoints
 from ranoscope.learning.checkpoints import load_run_recipe
 from ranoscope.learning.data import Material
@@ -35,27 +35,6 @@ from ranoscope.scoreboard.examination import (
 )
 from ranoscope.scoreboard.models import MODELS, Model
 from ranoscope.scoreboard.protocol import Exam
-
-FUSION = "fusion"
-INNER_FOLDS = 3
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to fuse: the finished ``run``, ``tables`` and ``volumes`` as the scoreboard's, the folder to write
-    (``run``/fusion for None) and the number of inner folds.
-    """
-
-    run: Path
-    tables: Path | None = None
-    volumes: Path | None = None
-    out: Path | None = None
-    inner_folds: int = INNER_FOLDS
-
-    @property
-    def folder(self) -> Path:
-        """Where everything is written."""
-        return self.out or self.run / FUSION
 
 
 def fuse_run(request: Request, progress: Progress, models: tuple[Model, ...] | None = None) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from ranoscope.config import FoldSettings, Recipe
 from ranoscope.domain import Case
 from ranoscope.evaluation.predictions import PROBABILITY_COLUMNS, FloatArray, IntArray, Predictions
 from ranoscope.learning.cells import make_cells, require_own_checkpoints
-from ranoscope.learning.crossval import Experiment, collect_calls, run_cell
+from ranoscope.learning.crossval import Experiment, collect_calls, run_cells
 from ranoscope.learning.data import Material
 from ranoscope.scoreboard.protocol import fold_matrix
 
@@ -81,29 +81,18 @@ def train_nests(recipe: Recipe, material: Material, nests: list[Nest], progress:
         Per nest the probabilities of its training cases, each by the network that did not see its patient, (n, 4).
 
     Raises:
-        RunError: an inner network of another recipe or of other cases is there, or a cell ended as ``run_cell`` says.
+        RunError: an inner network of another recipe or of other cases is there, or a cell ended as
+            ``crossval.run_cell`` says.
         StorageError: the disk is full; the last whole epoch can be resumed.
     """
     experiments = [_experiment(recipe, material, nest) for nest in nests]
     for experiment in experiments:
         require_own_checkpoints(experiment.recipe, experiment.cells, experiment.out)
-    epochs, done = recipe.training.epochs, 0
-    total = epochs * sum(len(experiment.cells) for experiment in experiments)
+    done, total = 0, recipe.training.epochs * sum(len(experiment.cells) for experiment in experiments)
     answers = []
     for nest, experiment in zip(nests, experiments, strict=True):
         rank_zero_only(write_folds)(nest.folder, nest.table)
-        for cell in experiment.cells:
-            title = (
-                f"seed {nest.seed}, without fold {nest.fold + 1}, inner fold {cell.fold + 1} of {len(experiment.cells)}"
-            )
-            state = "finished before" if cell.is_finished else "done"
-
-            def told(epoch: int, what: str, before: int = done, title: str = title) -> None:
-                progress(before + epoch, total, f"{title}, epoch {epoch}: {what}")
-
-            run_cell(experiment, cell, told)
-            done += epochs
-            progress(done, total, f"{title}: {state}")
+        done = run_cells(experiment, progress, done, total, f"without fold {nest.fold + 1}, inner ")
         answers.append(_in_order(collect_calls(experiment), nest.cases))
     return answers
 

@@ -11,7 +11,7 @@ from ranoscope.config import ConsistencySettings
 from ranoscope.domain import RESPONSES, Response
 from ranoscope.learning.losses import accepted_losses
 from ranoscope.learning.networks import History, PairNetwork
-from ranoscope.learning.networks.timeline import SeenHistory, TimelineNetwork
+from ranoscope.learning.networks.timeline import SeenHistory, TimelineNetwork, see_studies
 
 PRIOR, CURRENT = 0, 1
 # The expert's response, and what may be said then.
@@ -37,11 +37,8 @@ class ShownPairs:
         self._seen: list[tuple[Tensor, ...]] = []
         self._others: list[Tensor] = []
         if network.sees_apart:
-            studies = pairs.transpose(0, 1).flatten(0, 1)
-            others = studies[:0] if history is None else history.images[history.shown[:, 1:]]
-            seen = network.see(torch.cat([studies, others]))
-            self._seen = [scale[: len(studies)].chunk(2) for scale in seen]
-            self._others = [scale[len(studies) :] for scale in seen]
+            seen, self._others = see_studies(network, pairs, history)
+            self._seen = [scale.chunk(2) for scale in seen]
 
     def logits(self, earlier: int = PRIOR, later: int = CURRENT) -> Tensor:
         """(batch, class), with these studies as the prior and the current one.

@@ -33,7 +33,10 @@ from ranoscope.learning.pretraining import require_fitting_pretraining
 from ranoscope.learning.studies import Progress, find_earlier, prepare_store
 from ranoscope.learning.training import alone
 
-__all__ = ["Cell", "Experiment", "collect_calls", "cross_validate", "prepare_experiment", "require_ready", "run_cell"]
+__all__ = [
+    "Cell", "Experiment", "collect_calls", "cross_validate", "prepare_experiment", "require_ready", "run_cell",
+    "run_cells",
+]  # fmt: skip
 
 _FOLD_ORDER = ["seed", "patient", "current"]
 _COMMAND = "ranoscope crossval"
@@ -73,17 +76,8 @@ def cross_validate(
     """
     with alone(out):
         experiment = prepare_experiment(recipe, cohort_run, out, progress, images)
-        epochs, cells = recipe.training.epochs, experiment.cells
-        for place, cell in enumerate(cells):
-            before, total = place * epochs, len(cells) * epochs
-            title = f"seed {cell.seed}, fold {cell.fold + 1} of {recipe.folds.count}"
-            state = "finished before" if cell.is_finished else "done"
-
-            def told(epoch: int, what: str, before: int = before, total: int = total, title: str = title) -> None:
-                progress(before + epoch, total, f"{title}, epoch {epoch}: {what}")
-
-            run_cell(experiment, cell, told)
-            progress(before + epochs, total, f"{title}: {state}")
+        total = len(experiment.cells) * recipe.training.epochs
+        run_cells(experiment, progress, 0, total, "")
         return collect_calls(experiment)
 
 
@@ -115,6 +109,36 @@ def prepare_experiment(
         require_own_checkpoints(recipe, cells, out)
         _record(recipe, out)
     return Experiment(recipe, material, out, cells)
+
+
+def run_cells(experiment: Experiment, progress: Progress, done: int, total: int, within: str) -> int:
+    """Run every cell in order; those that are finished are kept.
+
+    Args:
+        experiment: what ``prepare_experiment`` returned.
+        progress: told (done, total, what) after every epoch and every cell.
+        done: epochs that were done before, among ``total``.
+        total: epochs of all that the caller runs.
+        within: said of every cell between its seed and its fold; may be empty.
+
+    Returns:
+        ``done``, this experiment's epochs added.
+
+    Raises:
+        RunError, StorageError: as ``run_cell``.
+    """
+    epochs = experiment.recipe.training.epochs
+    for cell in experiment.cells:
+        title = f"seed {cell.seed}, {within}fold {cell.fold + 1} of {experiment.recipe.folds.count}"
+        state = "finished before" if cell.is_finished else "done"
+
+        def told(epoch: int, what: str, before: int = done, title: str = title) -> None:
+            progress(before + epoch, total, f"{title}, epoch {epoch}: {what}")
+
+        run_cell(experiment, cell, told)
+        done += epochs
+        progress(done, total, f"{title}: {state}")
+    return done
 
 
 def run_cell(experiment: Experiment, cell: Cell, told: Told) -> None:

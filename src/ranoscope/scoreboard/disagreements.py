@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from ranoscope import runs
 from ranoscope.cohort.lumiere import RatingRow
 from ranoscope.cohort.rationale import Rationale, read_rationale
 from ranoscope.domain import Case, Response, StudyKey
@@ -126,7 +127,7 @@ def _describe(case: Case, call: Call, response: Response, rationale: str) -> dic
         "category": str(call.category or call.stage),
         "explanation": str(_explain(call, named, uncertain)),
         "named": "; ".join(named),
-        "within_error": "true" if uncertain else "false",
+        "within_error": runs.truth(uncertain),
         "rule": call.rule or "",
         "rule_sentence": call.rule_sentence or "",
         "baseline": call.baseline or "",

@@ -60,9 +60,7 @@ def gather(tables: Path, volumes: Path | None, run: Path, settings: CohortSettin
     measured = _read_volumes(volumes, tables, cohort.studies, tables)
     hashes = {} if volumes is None else {volumes.name: provenance.file_hash(volumes)}
     write_cohort(run, _without_unmeasured(cohort, measured), settings, hashes)
-    cases = tuple(read_cases(run))
-    if not cases:
-        raise RunError(problem("at least one case", "none", str(run), "read flow.json for the exclusions"))
+    cases = _read_own_cases(run)
     courses = make_courses(read_studies(run), read_patients(run), measured.volumes)
     ratings = tuple(row for row in read_tables(tables).ratings if row.patient in courses)
     notes = _notes(measured, cohort.studies)
@@ -82,12 +80,22 @@ def gather_run(run: Path, tables: Path | None, volumes: Path | None) -> Entry:
         TableError: a table is missing or faulty (every offending line is listed).
         RunError: no cohort, no case, or no volume at all.
     """
-    cases, studies = tuple(read_cases(run)), read_studies(run)
-    if not cases:
-        raise RunError(problem("at least one case", "none", str(run), "read flow.json for the exclusions"))
+    cases, studies = _read_own_cases(run), read_studies(run)
     measured = _read_volumes(volumes, tables, studies, run)
     courses = make_courses(studies, read_patients(run), measured.volumes)
     return Entry(cases, courses, _studies(courses), (), _coverage(cases, measured), _notes(measured, studies))
+
+
+def _read_own_cases(run: Path) -> tuple[Case, ...]:
+    """The cases.
+
+    Raises:
+        RunError: there is none.
+    """
+    cases = tuple(read_cases(run))
+    if not cases:
+        raise RunError(problem("at least one case", "none", str(run), "read flow.json for the exclusions"))
+    return cases
 
 
 def _read_volumes(volumes: Path | None, tables: Path | None, studies: pd.DataFrame, where: Path) -> MeasuredVolumes:

@@ -64,8 +64,8 @@ def rationale_table(rows: Iterable[RatingRow]) -> pd.DataFrame:
             "line": row.line,
             "rating": str(row.rating),
             "resection": said.resection or "",
-            "under_3_months": _truth(row.under_3_months or row.rationale_says_under_3_months),
-            **{name: _truth(getattr(said, name)) for name in _FACTS},
+            "under_3_months": runs.truth(row.under_3_months or row.rationale_says_under_3_months),
+            **{name: runs.truth(getattr(said, name)) for name in _FACTS},
             "unread": "; ".join(said.unread),
         }
         records += [base | _describe(number, one, row.rationale) for number, one in enumerate(said.sizes, 1)]
@@ -222,10 +222,6 @@ def _describe(number: int, size: StatedSize, text: str) -> dict[str, Any]:
         "notes": "; ".join(size.notes),
         "text": text[size.start : size.end],
     }
-
-
-def _truth(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def _has_single_diameters(said: Rationale) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ranoscope.config import TimelineSettings
+from ranoscope.learning.networks.base import PairNetwork
 from ranoscope.learning.networks.change_aware import ChangeAwareNetwork, ChangeAwareTrunk, Reading, both
 from ranoscope.learning.networks.comparison import FindingsCompared, tissue_amounts
 from ranoscope.learning.networks.tissues import TISSUES, tissue_shares
@@ -72,12 +73,9 @@ class TimelineNetwork(ChangeAwareNetwork):
 
     def forward(self, pair: Tensor, facts: Tensor | None = None, history: History | None = None) -> Tensor:
         """Logits (batch, class); without a history the prior is all there is, of the current study's own week."""
-        studies = pair.transpose(0, 1).flatten(0, 1)
-        if history is None:
-            return self._answer(self.see(studies), facts)
-        seen = self.see(torch.cat([studies, history.images[history.shown[:, 1:]]]))
-        earlier = SeenHistory([part[len(studies) :] for part in seen], history.dates, history.shown)
-        return self._answer([part[: len(studies)] for part in seen], facts, earlier)
+        seen, others = see_studies(self, pair, history)
+        earlier = None if history is None else SeenHistory(others, history.dates, history.shown)
+        return self._answer(seen, facts, earlier)
 
     def judge(
         self,
@@ -162,6 +160,22 @@ class TimelineNetwork(ChangeAwareNetwork):
         query = self.query.to(tokens.dtype).expand(len(tokens), -1, -1)
         pooled: Tensor = self.attention(query, tokens, tokens, ~history.shown, need_weights=False)[0]
         return pooled[:, 0].float()
+
+
+def see_studies(network: PairNetwork, pairs: Tensor, history: History | None) -> tuple[list[Tensor], list[Tensor]]:
+    """Each study of a batch seen once: all prior studies, then all current ones; and, apart, those of the history that
+    are shown, case by case.
+
+    Args:
+        network: one that sees studies apart.
+        pairs: (batch, study, sequence, i, j, k).
+        history: the batch's; None where there are pairs alone.
+    """
+    studies = pairs.transpose(0, 1).flatten(0, 1)
+    # Where there is nothing to add, a batch is not copied.
+    all_studies = studies if history is None else torch.cat([studies, history.images[history.shown[:, 1:]]])
+    seen = network.see(all_studies)
+    return [part[: len(studies)] for part in seen], [part[len(studies) :] for part in seen]
 
 
 def _the_prior_alone(like: Tensor) -> tuple[Tensor, Tensor]:
