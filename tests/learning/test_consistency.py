@@ -9,6 +9,7 @@ from torch import nn
 from ranoscope.config import ConsistencySettings
 from ranoscope.domain import RESPONSES
 from ranoscope.learning.consistency import CURRENT, PRIOR, ShownPairs, consistency_loss
+from ranoscope.learning.facts import FactLayout
 from ranoscope.learning.losses import accepted_losses
 from ranoscope.learning.networks import PairNetwork
 
@@ -58,7 +59,7 @@ def always(place):
 
 
 def loss(network, targets, **weights):
-    shown = ShownPairs(network, pairs([1.0, 3.0], [2.0, 1.0]), NO_FACTS, 0)
+    shown = ShownPairs(network, pairs([1.0, 3.0], [2.0, 1.0]), NO_FACTS, FactLayout())
     return float(consistency_loss(shown, torch.tensor(targets), ConsistencySettings(**weights)))
 
 
@@ -105,7 +106,7 @@ def test_pd_against_the_rest_may_be_what_any_of_the_rest_may():
 
 def test_studies_are_encoded_once():
     network = Apart(mirrors)
-    shown = ShownPairs(network, pairs([1.0, 3.0], [2.0, 1.0]), NO_FACTS, 0)
+    shown = ShownPairs(network, pairs([1.0, 3.0], [2.0, 1.0]), NO_FACTS, FactLayout())
     assert shown.logits().argmax(dim=1).tolist() == [PD, PR]
     assert shown.logits(CURRENT, PRIOR).argmax(dim=1).tolist() == [PR, PD]
     assert shown.logits(PRIOR, PRIOR).argmax(dim=1).tolist() == [SD, SD]
@@ -122,16 +123,18 @@ def test_flags_of_what_a_study_has_follow_it(kind):
         return torch.zeros(len(prior), dtype=torch.int64)
 
     facts = torch.tensor([[0.5, 1.0, 0.0, 1.0, 1.0]])
-    shown = ShownPairs(kind(spy), pairs([1.0], [2.0]), facts, 4)
+    shown = ShownPairs(kind(spy), pairs([1.0], [2.0]), facts, FactLayout(flags=4))
     for order in ((PRIOR, CURRENT), (CURRENT, PRIOR), (PRIOR, PRIOR), (CURRENT, CURRENT)):
         shown.logits(*order)
     assert told == [[[0.5, 1, 0, 1, 1]], [[0.5, 1, 1, 1, 0]], [[0.5, 1, 0, 1, 0]], [[0.5, 1, 1, 1, 1]]]
 
 
 def test_without_flags_facts_stay():
-    shown = ShownPairs(Apart(mirrors), pairs([1.0], [2.0]), torch.tensor([[0.5, 2.0]]), 0)
+    shown = ShownPairs(Apart(mirrors), pairs([1.0], [2.0]), torch.tensor([[0.5, 2.0]]), FactLayout())
     assert shown.facts(CURRENT, PRIOR).tolist() == [[0.5, 2.0]]
-    assert ShownPairs(Apart(mirrors), pairs([1.0], [2.0]), torch.zeros(1, 0), 0).facts(CURRENT, PRIOR) is None
+    assert (
+        ShownPairs(Apart(mirrors), pairs([1.0], [2.0]), torch.zeros(1, 0), FactLayout()).facts(CURRENT, PRIOR) is None
+    )
 
 
 def test_losses_of_accepted_classes_are_those_of_their_joint_probability():

@@ -26,7 +26,7 @@ from ranoscope.learning.checkpoints import WEIGHTS, fold_folder
 from ranoscope.learning.consistency import CURRENT, PRIOR, ShownPairs
 from ranoscope.learning.crossval import cross_validate, prepare_experiment
 from ranoscope.learning.data import CaseDataset, Material, loader
-from ranoscope.learning.facts import FactScale
+from ranoscope.learning.facts import FactLayout, FactScale
 from ranoscope.learning.history import draw_studies
 from ranoscope.learning.networks import History, build_network
 from ranoscope.learning.studies import find_earlier, prepare_store
@@ -160,7 +160,7 @@ def test_a_study_twice_is_that_study_throughout(longer, recipe):
     dataset = CaseDataset(material_of(longer, recipe), read_cases(longer / "run"), recipe, FactScale({}))
     pairs, facts, _, history = next(iter(loader(dataset, recipe)))
     with torch.no_grad():
-        shown = ShownPairs(network, pairs, facts, 0, history)
+        shown = ShownPairs(network, pairs, facts, FactLayout(), history)
         torch.testing.assert_close(shown.logits(), network(pairs, None, history))
         for study in (PRIOR, CURRENT):
             images = pairs[:, study, None].expand_as(history.images)

@@ -46,6 +46,8 @@ class Recipe(Settings):
     """One experiment: what the network sees, which network, how it is trained, and how it is judged.
 
     ``level``: what the network is allowed to know, and so which rivals are its own; the network's, if not given.
+    ``measured_volumes``: both studies' tumour volumes by their masks, and their growth, are facts too; every case then
+    needs its masks, to be called as well.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Recipe(Settings):
     labels: Labels = Labels.EXPERT
     missing_sequences: MissingSequences = MissingSequences.ERROR
     clinical: ClinicalSettings = ClinicalSettings()
+    measured_volumes: bool = False
     pretraining: PretrainingSettings = NoPretraining()
     training: TrainingSettings = TrainingSettings()
     folds: FoldSettings = FoldSettings()

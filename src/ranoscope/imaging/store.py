@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,12 +22,12 @@ from scipy import ndimage
 
 from ranoscope import runs
 from ranoscope.config import GridSettings
-from ranoscope.domain import SEQUENCES, Segmenter, Sequence, StudyKey
+from ranoscope.domain import SEQUENCES, Segmenter, Sequence, StudyKey, Tissue
 from ranoscope.errors import ImageError, RanoscopeError, RunError, problem
 from ranoscope.imaging.grid import Grid
 from ranoscope.imaging.nifti import Volume, decode, decode_labels, require_measured_volumes, require_same_grid
 
-_FORMAT = 3
+_FORMAT = 4
 Progress = Callable[[int, int, str], None]
 Box = tuple[slice, slice, slice]
 
@@ -64,7 +65,8 @@ class AlignedStudy:
 
     ``volumes``: float16 (sequence, i, j, k), z-scored inside the brain, 0 outside; ``brain``: bool (i, j, k);
     ``tumour``: uint8 (i, j, k) of ``Tissue``; ``affine``: voxel to RAS world, mm; ``brain_box``: the smallest box that
-    holds the brain; ``content``: SHA-256 of the volumes, empty where unknown.
+    holds the brain; ``content``: SHA-256 of the volumes, empty where unknown; ``tumour_mm3``: volumes of enhancing and
+    of whole tumour by the mask as it was drawn, not as it is on this grid, NaN where unknown.
     """
 
     key: StudyKey
@@ -75,6 +77,7 @@ class AlignedStudy:
     affine: NDArray[np.float64]
     brain_box: Box
     content: str = ""
+    tumour_mm3: tuple[float, float] = (math.nan, math.nan)
 
     def volume(self, sequence: Sequence) -> NDArray[np.float16]:
         """One sequence, (i, j, k), without a copy.
@@ -208,9 +211,16 @@ def _write_study(folder: Path, source: StudySource, settings: GridSettings) -> N
         "sequences": list(sequences),
         "affine": grid.affine.tolist(),
         "brain_box": [[side.start, side.stop] for side in ndimage.find_objects(kept.astype(np.uint8))[0]],
+        "tumour_mm3": tumour_volumes(labels, mask.voxel_volume_mm3),
         "brain_outside_box": 1 - float(kept.sum()) * settings.voxel_mm**3 / (inside.sum() * brain.voxel_volume_mm3),
     }
     runs.write_json(folder / "study.json", about)
+
+
+def tumour_volumes(labels: NDArray[np.uint8], voxel_mm3: float) -> tuple[float, float]:
+    """Volumes in mm³ of enhancing and of whole tumour, from ``Tissue`` labels (i, j, k)."""
+    enhancing, whole = (np.count_nonzero(part) for part in (labels == Tissue.ENHANCING, labels != Tissue.BACKGROUND))
+    return enhancing * voxel_mm3, whole * voxel_mm3
 
 
 def _standardise(volume: Volume, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -275,5 +285,6 @@ def _open(folder: Path, key: StudyKey) -> AlignedStudy:
         tumour=masks[1],
         affine=np.asarray(about["affine"]),
         brain_box=(i, j, k),
+        tumour_mm3=(about["tumour_mm3"][0], about["tumour_mm3"][1]),
         content=about["content"],
     )

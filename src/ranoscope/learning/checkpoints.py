@@ -23,8 +23,8 @@ from ranoscope.learning.networks import PairNetwork, build_network
 WEIGHTS = "model.safetensors"
 FOLD = "fold.json"
 _TRAINED_BY = (
-    "sequences", "grid", "augmentation", "network", "target", "labels", "missing_sequences", "clinical", "pretraining",
-    "training", "folds",
+    "sequences", "grid", "augmentation", "network", "target", "labels", "missing_sequences", "clinical",
+    "measured_volumes", "pretraining", "training", "folds",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ranoscope.config import ConsistencySettings
 from ranoscope.domain import RESPONSES, Response
+from ranoscope.learning.facts import FactLayout
 from ranoscope.learning.losses import accepted_losses
 from ranoscope.learning.networks import History, PairNetwork
 from ranoscope.learning.networks.timeline import SeenHistory, TimelineNetwork, see_studies
@@ -28,12 +29,12 @@ class ShownPairs:
     """A batch of pairs that a network can be asked about in any order of its studies, each encoded once if possible."""
 
     def __init__(
-        self, network: PairNetwork, pairs: Tensor, facts: Tensor, flags: int, history: History | None = None
+        self, network: PairNetwork, pairs: Tensor, facts: Tensor, layout: FactLayout, history: History | None = None
     ) -> None:
-        """``facts``: (batch, n), n may be 0; ``flags``: how many of the last of them say what each study has;
-        ``history``: the batch's, of a network that sees the timeline.
+        """``facts``: (batch, n), n may be 0; ``layout``: which of them follow the studies; ``history``: the batch's, of
+        a network that sees the timeline.
         """
-        self.network, self._pairs, self._facts, self._flags, self._history = network, pairs, facts, flags, history
+        self.network, self._pairs, self._facts, self._layout, self._history = network, pairs, facts, layout, history
         self._seen: list[tuple[Tensor, ...]] = []
         self._others: list[Tensor] = []
         if network.sees_apart:
@@ -68,13 +69,8 @@ class ShownPairs:
         return [scale[study] for scale in self._seen]
 
     def facts(self, earlier: int, later: int) -> Tensor | None:
-        """The facts, of which those on what each study has follow the studies."""
-        if not self._facts.shape[1]:
-            return None
-        if not self._flags or (earlier, later) == (PRIOR, CURRENT):
-            return self._facts
-        halves = self._facts[:, -self._flags :].chunk(2, dim=1)
-        return torch.cat([self._facts[:, : -self._flags], halves[earlier], halves[later]], dim=1)
+        """The facts, of which those about the studies follow them; None where there are none."""
+        return self._layout.shown_as(self._facts, earlier, later) if self._facts.shape[1] else None
 
 
 def consistency_loss(shown: ShownPairs, targets: Tensor, settings: ConsistencySettings) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a network is told besides the images: clinical facts, weeks, and which sequences were acquired.
+"""What a network is told besides the images: clinical facts, weeks, measured volumes, sequences acquired.
 
 Facts are fused late, as one row of numbers per case. Numbers (age, weeks) are z-scored with a scale fitted on a fold's
 training cases; words (sex, IDH, MGMT) are one column per word. What is not known stays unknown: a column of its own
@@ -22,7 +22,8 @@ from torch import Tensor
 
 from ranoscope.config import MissingSequences, Recipe
 from ranoscope.domain import Case
-from ranoscope.imaging.store import StudyStore
+from ranoscope.imaging.store import AlignedStudy, StudyStore
+from ranoscope.learning.measures import log_volume
 
 BoolArray = npt.NDArray[np.bool_]
 # The words of patients.csv; anything else there counts as unknown.
@@ -35,14 +36,17 @@ _WORDS = {
 _LEAST_SPREAD = 1e-6
 _NUMBERS = ("age", "interval", "week")
 _STUDIES = ("prior", "current")
+_TISSUES = ("enhancing", "whole tumour")
 
 
 def fact_names(recipe: Recipe) -> tuple[str, ...]:
     """Names of a recipe's facts, one per column; empty for a recipe that gives the network images alone.
 
     In this order: ``age``, ``age unknown``, a column per word of sex, IDH and MGMT and one for unknown, ``interval``,
-    ``week``, as far as the recipe's clinical settings ask for them; then, where missing sequences are zero-filled,
-    ``prior CT1 acquired`` and so on for each study and sequence.
+    ``week``, as far as the recipe's clinical settings ask for them; then, where volumes are measured, ``enhancing
+    growth``, ``whole tumour growth``, ``prior enhancing volume`` and so on for each study and tissue, all of them
+    logarithms (``measures.log_volume``); last, where missing sequences are zero-filled, ``prior CT1 acquired`` and so
+    on for each study and sequence.
     """
     clinical = recipe.clinical
     names: list[str] = ["age", "age unknown"] if clinical.age else []
@@ -50,9 +54,46 @@ def fact_names(recipe: Recipe) -> tuple[str, ...]:
         if getattr(clinical, fact):
             names += [f"{fact} {word}" for word in (*words, "unknown")]
     names += [name for name in ("interval", "week") if getattr(clinical, name)]
+    if recipe.measured_volumes:
+        names += [f"{tissue} growth" for tissue in _TISSUES]
+        names += [f"{study} {tissue} volume" for study in _STUDIES for tissue in _TISSUES]
     if recipe.missing_sequences is MissingSequences.ZERO_FILL:
         names += [f"{study} {sequence} acquired" for study in _STUDIES for sequence in recipe.sequences]
     return tuple(names)
+
+
+@dataclass(frozen=True)
+class FactLayout:
+    """Which of the last facts are about the studies: so many growths from prior to current, then so many volumes and so
+    many flags, of each the first half about the prior, the second about the current study.
+    """
+
+    growths: int = 0
+    volumes: int = 0
+    flags: int = 0
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> FactLayout:
+        """That of a recipe's facts."""
+        tissues = len(_TISSUES) if recipe.measured_volumes else 0
+        filled = recipe.missing_sequences is MissingSequences.ZERO_FILL
+        return cls(tissues, 2 * tissues, 2 * len(recipe.sequences) if filled else 0)
+
+    def measured(self, count: int) -> slice:
+        """Growths and volumes among so many facts."""
+        return slice(count - self.flags - self.volumes - self.growths, count - self.flags)
+
+    def shown_as(self, facts: Tensor, earlier: int, later: int) -> Tensor:
+        """Facts (batch, n) of pairs whose study ``earlier`` is shown as the prior, ``later`` as the current one.
+
+        0 is the prior, 1 the current study. Exchanged, what grew has shrunk; of a study twice, nothing has.
+        """
+        before = facts.shape[1] - self.growths - self.volumes - self.flags
+        others, growths, volumes, flags = facts.split([before, self.growths, self.volumes, self.flags], dim=1)
+        halves = [
+            part.chunk(2, dim=1)[study] for part in (volumes, flags) if part.shape[1] for study in (earlier, later)
+        ]
+        return torch.cat([others, growths * (later - earlier), *halves], dim=1)
 
 
 @dataclass(frozen=True)
@@ -133,9 +174,21 @@ def fact_rows(cases: list[Case], patients: pd.DataFrame, store: StudyStore, reci
     for row, case in zip(rows, cases, strict=True):
         clinical = _clinical(case, people, recipe, scale)
         row[: len(clinical)] = torch.tensor(clinical)
+        if recipe.measured_volumes:
+            row[:] = with_measured(row, store[case.prior_study], store[case.current_study], recipe)
         if recipe.missing_sequences is MissingSequences.ZERO_FILL:
-            row[len(clinical) :] = torch.from_numpy(acquired(case, store, recipe)).flatten()
+            row[:] = with_acquired(row, acquired(case, store, recipe), recipe)
     return rows
+
+
+def with_measured(facts: Tensor, prior: AlignedStudy, current: AlignedStudy, recipe: Recipe) -> Tensor:
+    """Facts (n,) of a case, growths and volumes those of these studies' masks, if the recipe has them."""
+    if not recipe.measured_volumes:
+        return facts
+    volumes = torch.tensor([[log_volume(one) for one in study.tumour_mm3] for study in (prior, current)])
+    told = facts.clone()
+    told[FactLayout.of(recipe).measured(len(facts))] = torch.cat([volumes[1] - volumes[0], volumes.flatten()])
+    return told
 
 
 def with_acquired(facts: Tensor, kept: BoolArray, recipe: Recipe) -> Tensor:

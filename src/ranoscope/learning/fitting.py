@@ -12,11 +12,11 @@ from pathlib import Path
 
 import lightning as L
 
-from ranoscope.config import MissingSequences, Recipe, Target
+from ranoscope.config import Recipe, Target
 from ranoscope.domain import Case
 from ranoscope.learning.data import CaseDataset, Material, loader, uses_cuda
 from ranoscope.learning.diary import Diary, History
-from ranoscope.learning.facts import FactScale
+from ranoscope.learning.facts import FactLayout, FactScale
 from ranoscope.learning.losses import class_weights
 from ranoscope.learning.memory import keep_freed_memory
 from ranoscope.learning.module import ResponseModule
@@ -86,8 +86,8 @@ def fit_fold(recipe: Recipe, material: Material, sides: Sides, folder: Path, see
     network = build_network(recipe)
     # Beside the restart files, not among them: another attempt finds it, whatever became of this one.
     initial = prepare_initial_weights(recipe, network, material.store, sides.training, folder.parent, seed, told)
-    flags = 2 * len(recipe.sequences) if recipe.missing_sequences is MissingSequences.ZERO_FILL else 0
-    module = ResponseModule(network, recipe.training, class_weights(dataset.classes, class_count(recipe)), flags)
+    weights = class_weights(dataset.classes, class_count(recipe))
+    module = ResponseModule(network, recipe.training, weights, FactLayout.of(recipe))
     if recipe.training.compile and (uses_cuda(recipe) or recipe.training.accelerator == "cpu"):
         module.network.compile()
     diary = Diary(dataset.epoch, seed, folder, recipe.training.keep)

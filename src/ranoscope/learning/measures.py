@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from ranoscope.domain import Tissue
-from ranoscope.imaging.store import AlignedStudy
+from ranoscope.imaging.store import AlignedStudy, tumour_volumes
 
 # Natural logarithm of current over prior volume of enhancing and of whole tumour; 1 for a new enhancing lesion, else 0.
 MEASURES = ("enhancing growth", "whole tumour growth", "new lesion")
@@ -20,14 +22,9 @@ _LEAST_NEW_MM3, _LEAST_NEW_VOXELS, _AWAY_MM = 100.0, 2, 5.0
 
 def measure_change(prior: AlignedStudy, current: AlignedStudy) -> NDArray[np.float32]:
     """The ``MEASURES`` of a pair on one grid with isotropic voxels, float32 (3,), by its masks."""
-    voxel_mm = float(np.linalg.norm(current.affine[:3, 0]))
-    growths = [
-        _growth(before, now, voxel_mm)
-        for before, now in (
-            (prior.tumour == Tissue.ENHANCING, current.tumour == Tissue.ENHANCING),
-            (prior.tumour != Tissue.BACKGROUND, current.tumour != Tissue.BACKGROUND),
-        )
-    ]
+    voxel_mm3 = float(np.linalg.norm(current.affine[:3, 0])) ** 3
+    volumes = (tumour_volumes(study.tumour, voxel_mm3) for study in (prior, current))
+    growths = [log_volume(now) - log_volume(before) for before, now in zip(*volumes, strict=True)]
     return np.array([*growths, float(has_new_lesion(prior, current))], dtype=np.float32)
 
 
@@ -45,6 +42,6 @@ def has_new_lesion(prior: AlignedStudy, current: AlignedStudy) -> bool:
     return bool(((sizes >= least) & (touched == 0))[1:].any())
 
 
-def _growth(before: NDArray[np.bool_], now: NDArray[np.bool_], voxel_mm: float) -> float:
-    volumes = [float(part.sum()) * voxel_mm**3 + _LEAST_MM3 for part in (now, before)]
-    return float(np.log(volumes[0] / volumes[1]))
+def log_volume(volume_mm3: float) -> float:
+    """Natural logarithm of a tumour's volume over the least that counts, 0 where there is none."""
+    return math.log1p(volume_mm3 / _LEAST_MM3)

@@ -18,12 +18,14 @@ from ranoscope.learning.auxiliary import auxiliary_loss
 from ranoscope.learning.checkpoints import load_weights
 from ranoscope.learning.consistency import CURRENT, PRIOR, ShownPairs, consistency_loss
 from ranoscope.learning.data import PADDING
+from ranoscope.learning.facts import FactLayout
 from ranoscope.learning.history import part_history
 from ranoscope.learning.losses import batch_loss, case_losses, ordinal_loss
 from ranoscope.learning.networks import History, PairNetwork
 from ranoscope.learning.networks.change_aware import ChangeAwareNetwork
 from ranoscope.learning.networks.timeline import TimelineNetwork
 
+_NO_FACTS = FactLayout()
 # Pairs, facts, class indices and, where masks teach, what they say of each case; last, of timelines, their histories.
 Batch = tuple[Tensor, Tensor, Tensor, *tuple[Tensor | History, ...]]
 
@@ -36,18 +38,20 @@ class ResponseModule(L.LightningModule):
     being trained but a running average of its weights.
     """
 
-    def __init__(self, network: PairNetwork, settings: TrainingSettings, weights: Tensor, flags: int = 0) -> None:
+    def __init__(
+        self, network: PairNetwork, settings: TrainingSettings, weights: Tensor, layout: FactLayout = _NO_FACTS
+    ) -> None:
         """Nothing is trained yet.
 
         Args:
             network: what is trained.
             settings: how.
             weights: 1 / prevalence of each class; which of the losses they enter is for ``settings`` to say.
-            flags: how many of the last facts say which sequences each study has, the prior's first.
+            layout: which of the facts are about the studies.
         """
         super().__init__()
         self.network = network
-        self.flags = flags
+        self.layout = layout
         self.average: AveragedModel | None = None
         if settings.weight_averaging > 0:
             keep = get_ema_multi_avg_fn(settings.weight_averaging)
@@ -87,7 +91,7 @@ class ResponseModule(L.LightningModule):
         settings = self.settings
         weights = self.weights if settings.imbalance in ("loss", "both") else None
         if settings.consistency.is_asked or settings.auxiliary.needs_masks:
-            logits, loss = self._show(ShownPairs(self.network, pairs, facts, self.flags, history), targets, taught)
+            logits, loss = self._show(ShownPairs(self.network, pairs, facts, self.layout, history), targets, taught)
         else:
             logits, loss = answer(self.network, pairs, facts, history), torch.zeros((), device=self.device)
         logits = logits.float()

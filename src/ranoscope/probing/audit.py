@@ -87,7 +87,7 @@ def audit_shortcuts(run: Path, settings: EvaluationSettings, progress: Progress)
         StorageError: the disk is full or not writable; finished folds are kept.
     """
     recipe = load_run_recipe(run)
-    _require_a_pair(recipe)
+    _require_images_alone(recipe)
     probes = (AS_IS, *probes_of(recipe))
     with runs.exclusive(run / PARTS):
         answers = _ask(run, recipe, probes, progress)
@@ -111,11 +111,16 @@ def read_shortcuts(run: Path) -> dict[str, Any] | None:
     return runs.read_json(path, COMMAND) if path.is_file() else None
 
 
-def _require_a_pair(recipe: Recipe) -> None:
-    """Raise RecipeError where a probe would change two of many studies, so that its verdict would mean nothing."""
+def _require_images_alone(recipe: Recipe) -> None:
+    """Raise RecipeError where a probe's verdict would mean nothing: where it would change two of many studies, or images
+    alone beside measured volumes that stay.
+    """
     if isinstance(recipe.network, TimelineSettings):
         do = "audit the pair network (network: {name: change-aware}) of the same cohort and folds instead"
         raise RecipeError(problem("a network that sees pairs", recipe.network.name, f"recipe {recipe.name}", do))
+    if recipe.measured_volumes:
+        got, do = "one that is told measured volumes too", "audit a recipe with measured_volumes: false instead"
+        raise RecipeError(problem("a network that sees images", got, f"recipe {recipe.name}", do))
 
 
 def _ask(run: Path, recipe: Recipe, probes: tuple[Probe, ...], progress: Progress) -> Answers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from ranoscope.config import Target
-from ranoscope.domain import RESPONSES, Response, StudyKey, Visit
+from ranoscope.domain import RESPONSES, Response, StudyKey, Tissue, Visit
 from ranoscope.imaging.store import StudyStore
 from ranoscope.learning.facts import fact_names
 from ranoscope.learning.pretraining.change.labels import respond
@@ -134,6 +135,18 @@ def test_facts_are_those_of_nobody_and_missing_sequences_stay_missing(store, key
     assert dropped > 5
     fixed = ChangePairs(store, keys, recipe, 12, 0, held_out=True)
     assert all(fixed[place][0].flatten(2).any(dim=2).all() for place in range(4)), "what chooses the epoch is whole"
+
+
+def test_measured_volumes_are_those_of_the_painted_tumours(store, keys, recipe_of):
+    recipe = recipe_of(measured_volumes=True)
+    dataset, names = ChangePairs(store, keys, recipe, 12, 0), fact_names(recipe)
+    for place in range(12):
+        said = dict(zip(names, dataset[place][1].tolist(), strict=True))
+        _, pair = dataset.painted(place, dataset.generator(place))
+        enhancing = [float((one.tumour == Tissue.ENHANCING).sum()) * 6.0**3 for one in (pair.prior, pair.current)]
+        logs = [math.log1p(volume / 500) for volume in enhancing]
+        assert [said["prior enhancing volume"], said["current enhancing volume"]] == pytest.approx(logs, abs=1e-5)
+        assert said["enhancing growth"] == pytest.approx(logs[1] - logs[0], abs=1e-5)
 
 
 def test_a_study_without_tumour_serves_as_well(store, keys, recipe_of, monkeypatch):

@@ -56,7 +56,7 @@ class Pretext:
             "dropout": recipe.network.dropout,
             "augmentation": recipe.augmentation.model_dump(mode="json"),
             "target": str(recipe.target),
-            "facts": [recipe.clinical.model_dump(mode="json"), str(recipe.missing_sequences)],
+            "facts": [recipe.clinical.model_dump(mode="json"), recipe.measured_volumes, str(recipe.missing_sequences)],
             "pretraining": self.settings.model_dump(mode="json", exclude={"weights"}),
             "training": [training.weight_decay, training.precision, training.inner_validation],
             "auxiliary": training.auxiliary.model_dump(mode="json"),

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ranoscope.config import AugmentationSettings, Recipe, Target
 from ranoscope.domain import RESPONSES, Response, Sequence, StudyKey
-from ranoscope.imaging.store import AlignedStudy, StudyStore
+from ranoscope.imaging.store import AlignedStudy, StudyStore, tumour_volumes
 from ranoscope.learning.data import Sample, SampleDataset
-from ranoscope.learning.facts import fact_names, with_acquired
+from ranoscope.learning.facts import fact_names, with_acquired, with_measured
 from ranoscope.learning.measures import measure_change
 from ranoscope.learning.pretraining.change.facts import StudyFacts, find_facts
 from ranoscope.learning.pretraining.change.images import PaintedPair, paint
@@ -63,6 +63,7 @@ class ChangePairs(SampleDataset):
                 sequences=present,
                 volumes=_whole(scan(one.volumes, brain, made, facts.voxel_mm), study, np.float16),
                 tumour=_whole(one.tumour[None], study, np.uint8)[0],
+                tumour_mm3=tumour_volumes(one.tumour, facts.voxel_mm**3),
             )
             for one, made in zip((pair.prior, pair.current), scans, strict=True)
         )
@@ -70,7 +71,8 @@ class ChangePairs(SampleDataset):
         settings = _UNCHANGED if self.seed is None else recipe.augmentation
         change = decide(settings, acquired, recipe.grid.voxel_mm, generator)
         images, target = apply((prior, current), recipe.sequences, change), class_of(pair.response, recipe.target)
-        sample = (images, with_acquired(unknown_facts(recipe), change.kept, recipe), target)
+        told = with_acquired(with_measured(unknown_facts(recipe), prior, current, recipe), change.kept, recipe)
+        sample = (images, told, target)
         if self.seed is None or not recipe.training.auxiliary.needs_masks:
             return sample
         measures = torch.from_numpy(measure_change(prior, current))
@@ -103,7 +105,7 @@ class ChangePairs(SampleDataset):
 
 
 def unknown_facts(recipe: Recipe) -> Tensor:
-    """Facts of nobody, in the order of ``fact_names``: unknown where that can be said, else the mean."""
+    """Facts of nobody, in the order of ``fact_names``: unknown where that can be said, else the mean or 0."""
     unknown_or_there = [float(name.endswith(("unknown", "acquired"))) for name in fact_names(recipe)]
     return torch.tensor(unknown_or_there)
 
