@@ -15,10 +15,10 @@ from ranoscope.config import Keep
 from ranoscope.errors import RunError, problem
 from ranoscope.learning.checkpoints import save_weights
 
-History = list[dict[str, float]]
+EpochLosses = list[dict[str, float]]
 
 
-def kept_epoch(history: History, keep: Keep = "best") -> int:
+def kept_epoch(history: EpochLosses, keep: Keep = "best") -> int:
     """The epoch (from 1) that is kept: the last, or that of the lowest inner loss, the first of equals."""
     return len(history) if keep == "last" else 1 + int(np.argmin([losses["inner_loss"] for losses in history]))
 
@@ -36,7 +36,7 @@ class Diary(Callback):
         self.epoch = epoch
         self.seed = seed
         self.folder = folder
-        self.history: History = []
+        self.history: EpochLosses = []
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """All that is random in an epoch depends on the fold's seed and the epoch alone."""
@@ -68,7 +68,7 @@ class Diary(Callback):
         """The epoch (from 1) whose weights are kept."""
         return kept_epoch(self.history, self.keep)
 
-    def kept_weights(self, history: History) -> Path:
+    def kept_weights(self, history: EpochLosses) -> Path:
         """Where the weights are that are kept after so many epochs."""
         return self.folder / f"kept-{kept_epoch(history, self.keep)}.safetensors"
 

@@ -15,7 +15,7 @@ import lightning as L
 from ranoscope.config import Recipe, Target
 from ranoscope.domain import Case
 from ranoscope.learning.data import CaseDataset, Material, loader, uses_cuda
-from ranoscope.learning.diary import Diary, History
+from ranoscope.learning.diary import Diary, EpochLosses
 from ranoscope.learning.facts import FactLayout, FactScale
 from ranoscope.learning.losses import class_weights
 from ranoscope.learning.memory import keep_freed_memory
@@ -39,7 +39,7 @@ class FittedFold:
 
     network: PairNetwork
     kept_epoch: int
-    history: History
+    history: EpochLosses
     scale: FactScale
     drops: tuple[int, ...]
     remarks: tuple[str, ...]

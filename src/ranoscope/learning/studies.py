@@ -65,8 +65,7 @@ def prepare_store(
     keys = {key for case in cases for key in (case.prior_study, case.current_study)}
     keys |= {one.key for several in (earlier or {}).values() for one in several}
     sources, failures = _find_files(archive, sorted(keys), recipe)
-    workers = min(joblib.cpu_count(), 8)
-    failures |= build_store(cohort_run / STORE, sources, recipe.grid, progress, workers)
+    failures |= build_store(cohort_run / STORE, sources, recipe.grid, progress, _workers())
     if failures:
         raise ImageError("\n".join(failures[key] for key in sorted(failures)))
     return StudyStore(cohort_run / STORE, recipe.grid)
@@ -86,7 +85,7 @@ def prepare_all_studies(
     """
     archive = open_run_images(cohort_run, images)
     sources, failures = _find_files(archive, sorted(archive.studies()), recipe)
-    failures |= build_store(cohort_run / STORE, sources, recipe.grid, progress, min(joblib.cpu_count(), 8))
+    failures |= build_store(cohort_run / STORE, sources, recipe.grid, progress, _workers())
     keys = [source.key for source in sources if source.key not in failures]
     if not keys:
         got = f"none ({len(failures)} left out)"
@@ -94,6 +93,11 @@ def prepare_all_studies(
             problem("at least one study with the recipe's sequences", got, str(cohort_run), "read the tables")
         )
     return StudyStore(cohort_run / STORE, recipe.grid), keys, failures
+
+
+def _workers() -> int:
+    """Studies read side by side: each holds a whole study's volumes in memory."""
+    return min(int(joblib.cpu_count()), 8)
 
 
 def incomplete_cases(recipe: Recipe, cohort_run: Path, cases: list[Case], images: Path | None = None) -> list[Case]:

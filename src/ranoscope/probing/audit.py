@@ -112,8 +112,8 @@ def read_shortcuts(run: Path) -> dict[str, Any] | None:
 
 
 def _require_images_alone(recipe: Recipe) -> None:
-    """Raise RecipeError where a probe's verdict would mean nothing: where it would change two of many studies, or images
-    alone beside measured volumes that stay.
+    """Raise RecipeError where verdicts would mean nothing: probes would change two of many studies, or images alone and
+    not the volumes measured in them.
     """
     if isinstance(recipe.network, TimelineSettings):
         do = "audit the pair network (network: {name: change-aware}) of the same cohort and folds instead"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ranoscope.config import ChangePretraining, Recipe, RotationPretraining, TrainingSettings
 from ranoscope.domain import Case, StudyKey
 from ranoscope.learning.data import SampleDataset, loader
-from ranoscope.learning.diary import Diary, History, kept_epoch
+from ranoscope.learning.diary import Diary, EpochLosses, kept_epoch
 from ranoscope.learning.module import ResponseModule
 from ranoscope.learning.networks import PairNetwork, Trunk, build_trunk
 from ranoscope.learning.networks.base import Shape
@@ -42,7 +42,7 @@ class FittedTrunk:
     """The network at its best epoch, and how training went."""
 
     network: TrunkClassifier
-    history: History
+    history: EpochLosses
 
     @property
     def best_epoch(self) -> int:
@@ -108,7 +108,7 @@ def fit_trunk(recipe: Recipe, task: Task, folder: Path, seed: int, told: Told) -
 
 def fit_module(
     recipe: Recipe, module: ResponseModule, samples: tuple[SampleDataset, SampleDataset], diary: Diary, told: Told
-) -> History:
+) -> EpochLosses:
     """Train a module; its network ends at its best epoch.
 
     Args:

@@ -16,7 +16,7 @@ from ranoscope.config import ChangePretraining, Recipe
 from ranoscope.domain import Case, StudyKey
 from ranoscope.errors import RanoscopeError, problem
 from ranoscope.imaging.store import StudyStore
-from ranoscope.learning.diary import Diary, History, kept_epoch
+from ranoscope.learning.diary import Diary, EpochLosses, kept_epoch
 from ranoscope.learning.plateau import Told
 from ranoscope.learning.pretraining.change.masking import ChangeModule
 from ranoscope.learning.pretraining.change.pairs import ChangePairs
@@ -133,7 +133,7 @@ def learn_change(pretext: Pretext, path: Path, restart: Path, about: dict[str, A
     publish(lambda: write_weights(path, module.learner.pair.state_dict(), described), restart)
 
 
-def _describe(pretext: Pretext, history: History) -> dict[str, Any]:
+def _describe(pretext: Pretext, history: EpochLosses) -> dict[str, Any]:
     best = kept_epoch(history)
     return {
         "task": TASK,
