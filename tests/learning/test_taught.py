@@ -20,7 +20,7 @@ from ranoscope.learning import fitting
 from ranoscope.learning.checkpoints import WEIGHTS, fold_folder, load_fold
 from ranoscope.learning.crossval import cross_validate
 from ranoscope.learning.data import PADDING, CaseDataset, EqualShares, Material
-from ranoscope.learning.facts import FactScale
+from ranoscope.learning.facts import FactLayout, FactScale
 from ranoscope.learning.measures import measure_change
 from ranoscope.learning.module import ResponseModule
 from ranoscope.learning.studies import prepare_store
@@ -143,22 +143,23 @@ def test_every_part_has_a_say_in_the_loss(home, recipe, material, monkeypatch):
     assert len(set(losses.values())) == len(losses)
 
 
-def test_flags_of_missing_sequences_are_told_to_the_module(home, recipe, material, monkeypatch):
+def test_which_facts_follow_the_studies_is_told_to_the_module(home, recipe, material, monkeypatch):
     found = []
     module = fitting.ResponseModule
 
-    def spy(network, settings, weights, flags=0):
-        found.append(flags)
-        return module(network, settings, weights, flags)
+    def spy(network, settings, weights, layout):
+        found.append(layout)
+        return module(network, settings, weights, layout)
 
     monkeypatch.setattr(fitting, "ResponseModule", spy)
     cases = read_cases(home / "run")
     filled = recipe.model_copy(update={"missing_sequences": MissingSequences.ZERO_FILL})
-    for number, chosen in enumerate((recipe, filled)):
+    measured = recipe.model_copy(update={"measured_volumes": True})
+    for number, chosen in enumerate((recipe, filled, measured)):
         fitting.fit_fold(
             replace_epochs(chosen), material, fitting.Sides(cases[:6], cases[6:]), home / str(number), 0, silent
         )
-    assert found == [0, 4]
+    assert found == [FactLayout(), FactLayout(flags=4), FactLayout(growths=2, volumes=4)]
 
 
 def replace_epochs(recipe: Recipe) -> Recipe:
