@@ -32,7 +32,7 @@ def test_every_arm_of_the_change_folder_is_a_training_of_its_own():
 
 def test_every_arm_of_the_proof_is_shown_as_many_samples_on_one_ground():
     arms = find_arms("proof")
-    assert len(group_arms(arms)) == len(arms) == 16
+    assert len(group_arms(arms)) == len(arms) == 18
     assert [arm.name for arm in arms if arm.reference] == ["300-cases/paper"]
     for arm in arms:
         training, folds, before = arm.recipe.training, arm.recipe.folds, arm.recipe.pretraining
