@@ -16,8 +16,8 @@ class SeriesFacts:
     ``number`` SeriesNumber; ``description`` SeriesDescription and ``protocol`` ProtocolName, both without words of the
     patient's name or number; ``sequence_name`` SequenceName or PulseSequenceName; ``modality`` Modality;
     ``image_type``, ``scanning_sequence``, ``sequence_variant``, ``scan_options`` as lists of upper-case words;
-    ``acquisition`` MRAcquisitionType, 2D or 3D; ``contrast``: whether ContrastBolusAgent or its sequence names an agent,
-    None where the header is silent; ``echo_time_ms``, ``repetition_time_ms``, ``inversion_time_ms``,
+    ``acquisition`` MRAcquisitionType, 2D or 3D; ``contrast``: whether ContrastBolusAgent or its sequence names an
+    agent, None where the header is silent; ``echo_time_ms``, ``repetition_time_ms``, ``inversion_time_ms``,
     ``flip_angle_deg``, ``echo_train_length``; ``diffusion_b`` DiffusionBValue or a vendor's; ``acquired_s``: seconds
     since the study's first acquisition. ``file_name``: of a NIfTI file, without its ending. ``shape``: voxels along the
     image's own axes, the last across the slices; ``spacing_mm`` likewise; ``volumes``: images over time, echo or
