@@ -4,8 +4,9 @@ Calls of finished arms are kept in ``docs/proof``, a table per arm with every se
 hours can be run on different days and every figure of docs/change-aware.md can be worked out again. All are of one
 synthetic cohort (``phantom --patients 160 --seed 11 --difficulty hard --voxel-mm 3``), whose cases are ``cases.csv``.
 
-Run: ``python benchmarks/proof.py`` draws docs/images/learning-curve.svg and prints the tables; ``python
-benchmarks/proof.py keep RUN ARM`` first keeps the calls of a run that ``ranoscope crossval proof/ARM`` finished.
+Run: ``python benchmarks/proof.py`` prints the table and, once arms of several numbers of cases are kept, draws
+docs/images/learning-curve.svg; ``python benchmarks/proof.py keep RUN ARM`` first keeps the calls of a run that
+``ranoscope crossval proof/ARM`` finished.
 """
 
 from __future__ import annotations
@@ -190,7 +191,8 @@ def main() -> None:
         keep(asked.run, asked.arm)
     arms = read_arms()
     print_tables(arms, Console())
-    runs.write_bytes(FIGURE, draw_curve(arms))
+    if len({arm.split("/")[0] for arm in arms}) > 1:
+        runs.write_bytes(FIGURE, draw_curve(arms))
 
 
 if __name__ == "__main__":
