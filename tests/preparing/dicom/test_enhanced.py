@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pydicom import Dataset
-from pydicom.uid import EnhancedMRImageStorage
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_encoder
+from pydicom.uid import EnhancedMRImageStorage, RLELossless
 from scipy.spatial.transform import Rotation
 
 from ranoscope.errors import ImageError
@@ -115,3 +117,16 @@ def test_fewer_pixels_than_frames_are_refused(tmp_path, scanner):
     whole.PixelData = whole.PixelData[: -16 * 12 * 2]
     with pytest.raises(ImageError, match="3072 bytes of pixels, got 2688"):
         scanner.series(scanner.write(tmp_path, [whole]))[0].load()
+
+
+def test_compressed_frames_in_one_file(tmp_path, scanner):
+    slices = scanner.slices(5, OBLIQUE, RescaleSlope=2, RescaleIntercept=1)
+    whole = enhanced(slices)
+    encode = get_encoder(RLELossless).encode
+    layout = {"rows": 16, "columns": 12, "samples_per_pixel": 1, "number_of_frames": 1, "bits_allocated": 16}
+    layout |= {"bits_stored": 16, "pixel_representation": 0, "photometric_interpretation": "MONOCHROME2"}
+    whole.PixelData = encapsulate([encode(scanner.values(index), **layout) for index in range(5)])
+    whole["PixelData"].VR = "OB"
+    whole.file_meta.TransferSyntaxUID = RLELossless
+    (series,) = scanner.series(scanner.write(tmp_path, [whole]))
+    scanner.require_written(series.load(), slices)

@@ -77,14 +77,13 @@ def read_pixels(path: Path, where: str) -> NDArray[np.int64]:
 
 
 def _layout(said: Attributes) -> _Layout | None:
-    frames = said.integer("NumberOfFrames") if said.says("NumberOfFrames") else 1
-    found = [frames, *map(said.integer, ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"))]
+    rows, columns, allocated = (said.integer(keyword) or 0 for keyword in ("Rows", "Columns", "BitsAllocated"))
+    stored, high = said.integer("BitsStored") or 0, said.integer("HighBit") or 0
+    frames = (said.integer("NumberOfFrames") or 0) if said.says("NumberOfFrames") else 1
     signed = said.integer("PixelRepresentation")
-    if any(number is None for number in found) or signed not in (0, 1):
+    if min(rows, columns, frames) < 1 or allocated not in (8, 16, 32) or not 0 < stored <= high + 1 <= allocated:
         return None
-    layout = _Layout(*(number or 0 for number in found), signed=bool(signed))
-    sound = layout.allocated in (8, 16, 32) and 0 < layout.stored <= layout.high + 1 <= layout.allocated
-    return layout if sound and min(layout.frames, layout.rows, layout.columns) > 0 else None
+    return _Layout(frames, rows, columns, allocated, stored, high, signed == 1) if signed in (0, 1) else None
 
 
 def _native(payload: bytes, layout: _Layout, little_endian: bool, where: str) -> NDArray[np.int64]:
