@@ -23,7 +23,7 @@ from torch import Tensor
 from ranoscope.config import MissingSequences, Recipe
 from ranoscope.domain import Case
 from ranoscope.imaging.store import AlignedStudy, StudyStore
-from ranoscope.learning.measures import log_volume
+from ranoscope.learning.measures import TISSUES, log_volume
 
 BoolArray = npt.NDArray[np.bool_]
 # The words of patients.csv; anything else there counts as unknown.
@@ -36,7 +36,6 @@ _WORDS = {
 _LEAST_SPREAD = 1e-6
 _NUMBERS = ("age", "interval", "week")
 _STUDIES = ("prior", "current")
-_TISSUES = ("enhancing", "whole tumour")
 
 
 def fact_names(recipe: Recipe) -> tuple[str, ...]:
@@ -55,8 +54,8 @@ def fact_names(recipe: Recipe) -> tuple[str, ...]:
             names += [f"{fact} {word}" for word in (*words, "unknown")]
     names += [name for name in ("interval", "week") if getattr(clinical, name)]
     if recipe.measured_volumes:
-        names += [f"{tissue} growth" for tissue in _TISSUES]
-        names += [f"{study} {tissue} volume" for study in _STUDIES for tissue in _TISSUES]
+        names += [f"{tissue} growth" for tissue in TISSUES]
+        names += [f"{study} {tissue} volume" for study in _STUDIES for tissue in TISSUES]
     if recipe.missing_sequences is MissingSequences.ZERO_FILL:
         names += [f"{study} {sequence} acquired" for study in _STUDIES for sequence in recipe.sequences]
     return tuple(names)
@@ -75,7 +74,7 @@ class FactLayout:
     @classmethod
     def of(cls, recipe: Recipe) -> FactLayout:
         """That of a recipe's facts."""
-        tissues = len(_TISSUES) if recipe.measured_volumes else 0
+        tissues = len(TISSUES) if recipe.measured_volumes else 0
         filled = recipe.missing_sequences is MissingSequences.ZERO_FILL
         return cls(tissues, 2 * tissues, 2 * len(recipe.sequences) if filled else 0)
 

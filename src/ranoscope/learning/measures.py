@@ -11,8 +11,10 @@ from scipy import ndimage
 from ranoscope.domain import Tissue
 from ranoscope.imaging.store import AlignedStudy, tumour_volumes
 
+# What masks tell apart for a network: where each is, how large, and by how much it grew.
+TISSUES = ("enhancing", "whole tumour")
 # Natural logarithm of current over prior volume of enhancing and of whole tumour; 1 for a new enhancing lesion, else 0.
-MEASURES = ("enhancing growth", "whole tumour growth", "new lesion")
+MEASURES = (*(f"{tissue} growth" for tissue in TISSUES), "new lesion")
 # Added to both volumes, so that what comes from nothing, or goes, has a finite ratio; about a lesion of 10 mm.
 _LEAST_MM3 = 500.0
 # A new lesion is at least so large, and farther from all of the prior's tumour than studies are off from each other:

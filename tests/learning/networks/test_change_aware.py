@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from ranoscope.config import AuxiliarySettings, ChangeAwareSettings, Comparison
 from ranoscope.domain import Tissue
 from ranoscope.learning.auxiliary import auxiliary_loss
+from ranoscope.learning.measures import TISSUES
 from ranoscope.learning.networks import build_network
 from ranoscope.learning.networks.change_aware import Reading
 from ranoscope.learning.networks.comparison import FindingsCompared, Matching, compare_tissues, tissue_width
-from ranoscope.learning.networks.tissues import TISSUES, TissueMaps, tissue_shares
+from ranoscope.learning.networks.tissues import TissueMaps, tissue_shares
 
 CHANNELS, CELL_MM = 5, 6.0
 TEACHING = {"auxiliary": {"segmentation": 1}}

@@ -10,10 +10,10 @@ from monai.networks.blocks.convolutions import ResidualUnit
 from torch import Tensor, nn
 
 from ranoscope.config import ComparisonSettings
-from ranoscope.learning.measures import MEASURES
+from ranoscope.learning.measures import MEASURES, TISSUES
 from ranoscope.learning.networks.base import TRUNK_PREFIX, Images, LateFusion, PairNetwork, Trunk, averaged
 from ranoscope.learning.networks.comparison import FindingsCompared, compare_tissues, tissue_width
-from ranoscope.learning.networks.tissues import TISSUES, TissueMaps, tissue_shares
+from ranoscope.learning.networks.tissues import TissueMaps, tissue_shares
 
 
 @dataclass(frozen=True)

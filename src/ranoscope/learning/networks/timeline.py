@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ranoscope.config import TimelineSettings
+from ranoscope.learning.measures import TISSUES
 from ranoscope.learning.networks.base import PairNetwork
 from ranoscope.learning.networks.change_aware import ChangeAwareNetwork, ChangeAwareTrunk, Reading, both
 from ranoscope.learning.networks.comparison import FindingsCompared, tissue_amounts
-from ranoscope.learning.networks.tissues import TISSUES, tissue_shares
+from ranoscope.learning.networks.tissues import tissue_shares
 
 # What is known of an earlier study: weeks before the current one; 1 or 0 for the prior, for the baseline (the first
 # since the last operation), and for an operation between it and the current one.

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from monai.networks.blocks.convolutions import Convolution
 from torch import Tensor, nn
 
-TISSUES = ("enhancing", "whole tumour")
+from ranoscope.learning.measures import TISSUES
+
 _DETAIL = 8
 # Tissues begin near their share of a brain, about one voxel in fifty.
 _RARE = -4.0
