@@ -5,13 +5,18 @@ BIN := $(VENV)/bin
 # the longest tests, alone in their files, would come last and be waited for.
 WORKERS ?= 2
 
-.PHONY: demo test check bench
+.PHONY: demo test check fuzz bench
 
 demo: $(VENV)/.installed
 	$(BIN)/ranoscope demo
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# The property tests with examples drawn anew: `make test` always draws the same ones.
+fuzz: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest --hypothesis-profile=drawn --numprocesses $(WORKERS) --dist loadfile \
+		$$(grep -rl "^from hypothesis" tests --include='test_*.py')
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

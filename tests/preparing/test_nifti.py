@@ -107,6 +107,15 @@ def test_what_no_head_scan_is_gets_a_reason(tmp_path, made, words):
     assert WHERE in str(caught.value)
 
 
+def test_an_axis_beside_which_others_vanish_is_refused(tmp_path):
+    raw = bytearray(image().to_bytes())
+    raw[287] = 89  # the exponent of srow_x[1]: 2e15 mm
+    path = tmp_path / "T1.nii"
+    path.write_bytes(bytes(raw))
+    with pytest.raises(ImageError, match="an invertible affine"):
+        load_nifti(path, WHERE)
+
+
 def test_forms_that_differ_by_rounding_are_one(tmp_path):
     assert load_nifti(write(tmp_path, with_forms_apart(0.3)), WHERE).data.shape == SHAPE
 

@@ -55,7 +55,7 @@ def decode(payload: bytes, where: str) -> Volume:
     image, data = _parse(payload, where)
     if data.ndim != 3:
         raise ImageError(problem("a 3-D image", f"{data.ndim} dimensions {data.shape}", where, "give one volume"))
-    if abs(np.linalg.det(image.affine[:3, :3])) < 1e-6 or not np.isfinite(image.affine).all():
+    if not _invertible(image.affine):
         raise ImageError(problem("an invertible affine", "a singular one", where, "repair the header"))
     finite = np.isfinite(data)
     if not finite.any():
@@ -63,6 +63,13 @@ def decode(payload: bytes, where: str) -> Volume:
     clean = nib.Nifti1Image(np.where(finite, data, np.float32(0)), image.affine)
     canonical = nib.as_closest_canonical(clean)
     return Volume(np.asarray(canonical.dataobj, dtype=np.float32), np.asarray(canonical.affine), where)
+
+
+def _invertible(affine: NDArray[np.float64]) -> bool:
+    """Whether three axes span the room; beside one of 10^15 mm others vanish, whatever the determinant is."""
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        return False
+    return not np.isnan(nib.io_orientation(affine)).any()
 
 
 def read_header(payload: bytes, where: str) -> nib.Nifti1Header:
