@@ -14,8 +14,8 @@ from pathlib import Path
 from ranoscope import __version__, runs
 
 _LIBRARIES = (
-    "captum", "lightning", "monai", "nibabel", "nilearn", "numpy", "pandas", "scikit-learn", "scipy", "SimpleITK",
-    "torch", "torchmetrics",
+    "captum", "lightning", "monai", "nibabel", "nilearn", "numpy", "pandas", "picsl_greedy", "scikit-learn", "scipy",
+    "SimpleITK", "torch", "torchmetrics",
 )  # fmt: skip
 
 

@@ -33,3 +33,13 @@ def rigid_to_itk(matrix: NDArray[np.float64]) -> sitk.Euler3DTransform:
     transform.SetMatrix(lps[:3, :3].ravel().tolist())
     transform.SetTranslation(lps[:3, 3].tolist())
     return transform
+
+
+def itk_to_rigid(transform: sitk.Transform) -> NDArray[np.float64]:
+    """An affine ITK transform of LPS points as a 4 x 4 of RAS world points, mm."""
+    corners = np.vstack([np.zeros(3), np.eye(3)])
+    ends = np.array([transform.TransformPoint(corner.tolist()) for corner in corners])
+    lps = np.eye(4)
+    lps[:3, :3] = (ends[1:] - ends[0]).T
+    lps[:3, 3] = ends[0]
+    return np.asarray(_TURN @ lps @ _TURN, dtype=np.float64)
