@@ -28,7 +28,7 @@ def read_listed(path: Path, source: int, progress: Progress) -> Found:
         if row.dicom is None:
             drafts.append(_of_images(row, source))
         else:
-            draft, told = _of_dicom(row, source, progress)
+            draft, told = _of_dicom(row, row.dicom, source, progress)
             drafts.append(draft)
             notes += told
         progress(number, len(rows), "rows of the manifest")
@@ -38,26 +38,21 @@ def read_listed(path: Path, source: int, progress: Progress) -> Found:
 
 
 def _of_images(row: Row, source: int) -> Draft:
-    place = f"line {row.line} of input {source}"
+    where = f"{row.patient}, line {row.line}"
     try:
         named = {
-            sequence: read_nifti_series(path, f"{row.patient}, column `{sequence}`, {place}")
-            for sequence, path in row.images.items()
+            sequence: read_nifti_series(path, f"{where}, column `{sequence}`") for sequence, path in row.images.items()
         }
     except OSError as error:
         do = "check its permissions"
-        raise ImageError(
-            problem("files that can be opened", "one that cannot", f"{row.patient}, {place}", do)
-        ) from error
-    where = f"{row.patient}, {place}"
+        raise ImageError(problem("files that can be opened", "one that cannot", where, do)) from error
     return Draft(source, where, row.patient, row.moment, tuple(named.values()), named, _mask(row, where))
 
 
-def _of_dicom(row: Row, source: int, progress: Progress) -> tuple[Draft, Sequence[str]]:
-    where = f"{row.patient}, line {row.line} of input {source}"
-    contents = look_into(row.dicom) if row.dicom is not None else None
-    assert contents is not None
-    drafts, notes = read_dicom_studies(contents, Draft(source, where, row.patient, row.moment, ()), progress)
+def _of_dicom(row: Row, folder: Path, source: int, progress: Progress) -> tuple[Draft, Sequence[str]]:
+    where = f"{row.patient}, line {row.line}"
+    like = Draft(source, where, row.patient, row.moment, ())
+    drafts, notes = read_dicom_studies(look_into(folder), like, progress)
     if len(drafts) > 1:
         do = "give each study's own folder on its own line"
         raise ImageError(problem("one study", counted(len(drafts), "study"), f"the folder of {where}", do))
