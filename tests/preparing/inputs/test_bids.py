@@ -37,7 +37,12 @@ def test_sessions_are_visits_and_suffixes_sequences(dataset, given):
     assert names(found.studies[2]) == {"T2": "sub-B_T2w"}
     assert len(found.studies[1].series) == 4
     assert found.studies[0].series[0].where.startswith("sub-A/ses-01/anat/")
-    assert "input 1: BIDS, 3 sessions of 2 subjects; images of `anat` alone are read." in found.notes
+    (dataset / "sub-A" / "ses-03" / "dwi").mkdir(parents=True)
+    (note,) = given.find(dataset).notes
+    assert note == (
+        "input 1: BIDS, 3 sessions of 2 subjects, 1 folder of a subject or session without `anat`; "
+        "images of `anat` alone are read."
+    )
     recognised = recognise([series.facts for series in found.studies[1].series])
     chosen = {str(s): found.studies[1].series[at].facts.file_name for s, at in recognised.chosen.items()}
     assert chosen == names(found.studies[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from itertools import permutations
 
@@ -33,7 +34,7 @@ def test_a_dicom_folder_is_studies_in_weeks_of_a_patient_without_a_name(tmp_path
     assert [study.series[0].facts.number for study in found.studies] == [5, 5, 5]
     assert all(not study.named and study.mask is None for study in found.studies)
     told = " ".join([*found.notes, *(study.where for study in found.studies)])
-    assert "input 1: a DICOM folder of 3 studies beside 1 file that are no images." in found.notes
+    assert "input 1: a DICOM folder of 3 studies beside 1 other file." in found.notes
     assert "input 1, study 1: no MR image, 1 series of other modalities; not used." in found.notes
     assert "its patient is Patient-001" in told
     assert not any(word in told.lower() for word in SECRET)
@@ -202,6 +203,8 @@ def test_lumiere_is_read_by_its_names(lumiere, given):
 def test_parts_of_lumiere_are_the_same_studies(lumiere, given):
     whole = given.named(given.find(lumiere))
     assert given.named(given.find(lumiere.parent)) == whole
+    assert given.find(lumiere / "Patient-002" / "week-004").notes == ("input 1: LUMIERE's folders, 1 study.",)
+    assert given.find(lumiere.parent).notes == given.find(lumiere).notes
     parts = [lumiere / "Patient-002", *(lumiere / "Patient-001").iterdir()]
     for order in permutations(parts):
         assert given.named(given.find(*order)) == whole
@@ -240,6 +243,34 @@ def test_one_visit_in_two_inputs_is_refused(tmp_path, lumiere, given):
     refused(given, r"got several of week-004, in Patient-002 \(inputs 1, 2\)", tmp_path / "m.csv", lumiere)
     other = given.dicom(tmp_path / "Patient-002")
     refused(given, "studies on one time axis", lumiere, other)
+
+
+def test_a_manifest_and_a_folder_share_the_calendar_alone(tmp_path, given):
+    folder = given.dicom(tmp_path / "Patient-5", "1.1", "20240311")
+    given.nifti(tmp_path / "a.nii")
+    table = tmp_path / "m.csv"
+    table.write_text("patient,date,T1\nPatient-5,2024-01-01,a.nii\n")
+    assert given.named(given.find(folder, table)) == ["Patient-5/week-000", "Patient-5/week-010"]
+    table.write_text("patient,days,T1\nPatient-5,-70,a.nii\n")
+    refused(given, "studies on one time axis", folder, table)
+    table.write_text("patient,days,dicom\nPatient-5,-70,d\n")
+    given.dicom(tmp_path / "d", "1.2", "20231231")
+    refused(given, "studies on one time axis", folder, table)
+
+
+def test_a_folder_that_cannot_be_opened_is_counted(tmp_path, given, monkeypatch):
+    given.nifti(tmp_path / "t1.nii.gz")
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert "input 1: 1 folder could not be opened." in given.find(tmp_path).notes
+    refused(given, "got an empty folder and 1 folder that cannot be opened", tmp_path / "closed")
 
 
 def test_every_header_is_told(tmp_path, given):

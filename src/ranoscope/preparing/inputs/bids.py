@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,20 +53,22 @@ def find_sessions(folder: Path) -> list[Session]:
     return [one for subject in _named(folder, _SUBJECT) for one in _of_subject(subject, subject.name)]
 
 
-def read_bids(sessions: Iterable[Session], source: int, progress: Progress) -> Found:
-    """Studies of all sessions.
+def read_bids(folder: Path, source: int, progress: Progress) -> Found:
+    """Studies of all sessions of ``find_sessions``.
 
     Raises:
         ImageError: a file of another subject or session than its folder, or several sessions without days.
         TableError: ``sessions.tsv`` cannot be read.
     """
-    held = list(sessions)
+    held = find_sessions(folder)
     counts = Counter(one.subject for one in held)
     drafts = []
     for number, session in enumerate(held, start=1):
         drafts.append(_read_session(session, counts[session.subject] == 1, source))
         progress(number, len(held), "BIDS sessions")
     summary = f"input {source}: BIDS, {counted(len(held), 'session')} of {counted(len(counts), 'subject')}"
+    bare = _without_anat(folder)
+    summary += f", {counted(bare, 'folder')} of a subject or session without `anat`" if bare else ""
     return Found(tuple(drafts), (f"{summary}; images of `anat` alone are read.",))
 
 
@@ -88,7 +90,7 @@ def _moment(session: Session, alone: bool, source: int) -> Moment:
         return Moment(str(session.table.resolve()), days[session.label])
     if alone:
         return Moment(f"input {source}")
-    got = f"none for {session.label}"
+    got = f"none for {session.label or 'the images outside of its sessions'}"
     do = "write it with the columns `session_id` and `days` (or `acq_time`), a row for every session"
     raise ImageError(problem("the day of every session", got, f"{session.subject}_sessions.tsv", do))
 
@@ -142,6 +144,13 @@ def _of_subject(folder: Path, subject: str) -> list[Session]:
     """Its sessions in order of their labels; one without label where ``anat`` lies in the subject's own folder."""
     sessions = [Session(subject, one.name, one / "anat") for one in _named(folder, _SESSION)]
     return [one for one in (*sessions, Session(subject, "", folder / "anat")) if one.anat.is_dir()]
+
+
+def _without_anat(folder: Path) -> int:
+    """Folders of subjects without sessions, and of sessions, in which there is no ``anat``."""
+    subjects = [folder] if _SUBJECT.fullmatch(folder.absolute().name) else _named(folder, _SUBJECT)
+    places = [place for subject in subjects for place in _named(subject, _SESSION) or [subject]]
+    return sum(not (place / "anat").is_dir() for place in places)
 
 
 def _named(folder: Path, pattern: re.Pattern[str]) -> list[Path]:

@@ -34,16 +34,21 @@ def on_one_calendar(drafts: Sequence[Draft], where: str) -> list[Draft]:
     Raises:
         ImageError: a study in two folders, or one without a date.
     """
-    origins = {draft.moment.origin for draft in drafts if draft.moment.visit is None}
-    if len(origins) < 2 or any(draft.dicom is None and draft.moment.origin != CALENDAR for draft in drafts):
+    origins = {draft.moment.origin for draft in drafts}
+    sources = {id(draft): draft.dicom for draft in drafts if draft.dicom is not None and _counts_itself(draft)}
+    if len(origins) < 2 or not all(id(draft) in sources or draft.moment.origin == CALENDAR for draft in drafts):
         return list(drafts)
-    sources = [draft.dicom for draft in drafts if draft.dicom is not None and draft.moment.visit is None]
-    times = {folder: _times(folder) for folder in dict.fromkeys(source.folder for source in sources)}
+    times = {folder: _times(folder) for folder in dict.fromkeys(source.folder for source in sources.values())}
     uids = [study.uid for found in times.values() for study in found]
     if len(set(uids)) < len(uids):
         do = "give one folder that holds all of its files"
         raise ImageError(problem("every study in one folder", "one that is in several", where, do))
-    return [_dated(draft, draft.dicom, times, where) for draft in drafts]
+    return [
+        _dated(draft, source, times[source.folder][source.place], where)
+        if (source := sources.get(id(draft)))
+        else draft
+        for draft in drafts
+    ]
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,10 +60,12 @@ class _Time:
     seconds: int
 
 
-def _dated(draft: Draft, source: DicomSource | None, times: dict[Path, list[_Time]], where: str) -> Draft:
-    if source is None or draft.moment.visit is not None:
-        return draft
-    time = times[source.folder][source.place]
+def _counts_itself(draft: Draft) -> bool:
+    """Whether the study's day is of its folder's own headers, and not of a manifest or of a folder's name."""
+    return draft.moment.visit is None and draft.moment.origin == f"input {draft.source}"
+
+
+def _dated(draft: Draft, source: DicomSource, time: _Time, where: str) -> Draft:
     if time.day is None:
         do = "list the studies in a manifest (CSV) with their weeks"
         raise ImageError(problem("a date in every study", "none in one of them", where, do))

@@ -68,9 +68,11 @@ def read_dicom_studies(
         source = None if head is None else DicomSource(contents.folder, place, head)
         drafts.append(Draft(like.source, name, like.patient, moment, study.series, aside=study.aside, dicom=source))
     if not drafts:
+        strange = sum(len(study.series) for study in found.studies)
         got = f"none in {counted(len(contents.others), 'file')}"
+        got += f", {strange} series of other modalities" if strange else ""
         raise ImageError(problem("DICOM files of MR images", got, like.where, "give the folder of the MR examination"))
-    others = f" beside {counted(found.other_files, 'file')} that are no images" if found.other_files else ""
+    others = f" beside {counted(found.other_files, 'other file')}" if found.other_files else ""
     return tuple(drafts), (f"{like.where}: a DICOM folder of {counted(len(drafts), 'study')}{others}.", *notes)
 
 

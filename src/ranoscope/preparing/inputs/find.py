@@ -84,8 +84,8 @@ def _require_apart(inputs: Sequence[Path]) -> None:
 def _read(path: Path, number: int, progress: Progress) -> Found:
     where = f"input {number}"
     if path.is_dir():
-        if sessions := bids.find_sessions(path):
-            return bids.read_bids(sessions, number, progress)
+        if bids.find_sessions(path):
+            return bids.read_bids(path, number, progress)
         if lumiere.visit_folders(path):
             return lumiere.read_lumiere(path, number, progress, _read_plain)
         return _read_plain(look_into(path), number, progress)

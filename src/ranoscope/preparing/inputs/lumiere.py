@@ -128,9 +128,10 @@ def _patients(folder: Path) -> list[Path]:
 
 def _strangers(folder: Path, visits: Collection[Path]) -> int:
     """Folders beside the visits and patients, whose names may be anything."""
-    held = {*visits, *(visit.parent for visit in visits)}
-    beside = {one for parent in {visit.parent for visit in held if visit != folder} for one in _entries(parent)}
-    return sum(one.is_dir() and one not in held for one in beside)
+    patients = {visit.parent for visit in visits if visit != folder}
+    imaging = {patient.parent for patient in patients if patient != folder}
+    beside = {one for parent in patients | imaging for one in _entries(parent)}
+    return sum(one.is_dir() for one in beside.difference(visits, patients))
 
 
 def _entries(folder: Path) -> list[Path]:
