@@ -22,8 +22,8 @@ _FLOOR = 1e-3
 class BiasSettings(Settings):
     """N4 (Tustison et al., IEEE TMI 2010), estimated on a coarse grid and applied on the image's own.
 
-    ``estimated_mm``: voxel edge of the coarse grid. The field is smooth: of a real CT1 of 26 slices it differs by 3 % (its
-    own spread is 10 %) from that estimated at 4 mm, in a third of the time.
+    ``estimated_mm``: voxel edge of the coarse grid. The field is smooth: of a real CT1 of 26 slices it differs by 3 %
+    (its own spread is 10 %) from that estimated at 4 mm, in a third of the time.
     ``iterations``: at most, per level; every level halves the distance of the spline's knots. ``convergence``: a level
     ends earlier when the field changes by less.
     """

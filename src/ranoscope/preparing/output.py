@@ -43,9 +43,9 @@ _MEASURED = {
 class Prepared:
     """What is written of one study.
 
-    ``images``: on their own grids, bias corrected, skull on or off; ``to_atlas``: of each, points of its RAS world to the
-    atlas, rigid 4 x 4, mm. ``brain``: 1 inside, on the grid of ``reference``. ``tumour``: ``Tissue`` values on a grid of
-    the reference's world; None where there is no mask.
+    ``images``: on their own grids, bias corrected, skull on or off; ``to_atlas``: of each, points of its RAS world to
+    the atlas, rigid 4 x 4, mm. ``brain``: 1 inside, on the grid of ``reference``. ``tumour``: ``Tissue`` values on a
+    grid of the reference's world; None where there is no mask.
     """
 
     images: Mapping[Sequence, Volume]
