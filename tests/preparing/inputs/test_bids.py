@@ -98,6 +98,7 @@ def test_sessions_without_days_are_not_guessed(dataset, given, content, error, w
         (["ce-none_T1w", "T2w"], {"T1": "ce-none_T1w", "T2": "T2w"}),
         (["run-1_T2w", "run-2_T2w", "FLAIR"], {}),
         (["T2w", "part-phase_T2w"], {}),
+        (["part-phase_T2w"], {}),
         (["T2w", "T2starw", "angio"], {"T2": "T2w"}),
     ],
 )  # fmt: skip

@@ -53,6 +53,14 @@ def test_two_folders_are_two_patients_unless_one_is_named(tmp_path, given):
         assert [study.where[-2] for study in together.studies] == [str(order.index(at) + 1) for at in (one, other)]
 
 
+def test_examinations_of_one_day_in_two_folders_are_in_order_of_time(tmp_path, given):
+    late = given.dicom(tmp_path / "a", "1.1", StudyTime="171500", SeriesNumber=9)
+    early = given.dicom(tmp_path / "b", "1.2", StudyTime="080000", SeriesNumber=2)
+    found = given.find(late, early, patient="P-7")
+    assert given.named(found) == ["P-7/week-000-1", "P-7/week-000-2"]
+    assert [study.series[0].facts.number for study in found.studies] == [2, 9]
+
+
 def test_dicom_headers_of_two_patients_are_never_one(tmp_path, given):
     one = given.dicom(tmp_path / "a", "1.1")
     other = given.dicom(tmp_path / "b", "1.2", PatientID="H-4712")
