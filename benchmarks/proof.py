@@ -4,20 +4,23 @@ Calls of finished arms are kept in ``docs/proof``, a table per arm with every se
 hours can be run on different days and every figure of docs/change-aware.md can be worked out again. All are of one
 synthetic cohort (``phantom --patients 160 --seed 11 --difficulty hard --voxel-mm 3``), whose cases are ``cases.csv``.
 
-Run: ``python benchmarks/proof.py`` prints the table and, once arms of several numbers of cases are kept, draws
-docs/images/learning-curve.svg; ``python benchmarks/proof.py keep RUN ARM`` first keeps the calls of a run that
-``ranoscope crossval proof/ARM`` finished.
+Run: ``python benchmarks/proof.py`` prints the table and draws docs/images/learning-curve.svg;
+``python benchmarks/proof.py keep RUN ARM`` first keeps the calls of a run that ``ranoscope crossval proof/ARM``
+finished. An arm trained with half of its recipe's samples is kept as ARM-half: the learning curve is of those.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -40,6 +43,9 @@ CALL_COLUMNS = ("seed", "fold", *PROBABILITY_COLUMNS, "call")
 SETTINGS = EvaluationSettings()
 SCORES = (BALANCED_ACCURACY, PD_AUC, FIRST_PROGRESSION_AUC)
 REFERENCE = "paper"
+HALF = "-half"
+Scored = tuple[float, float, float]
+"""Estimate and both ends of its interval."""
 _KEEP = "python benchmarks/proof.py keep"
 
 
@@ -108,7 +114,7 @@ def read_arms() -> dict[str, Predictions]:
     return arms
 
 
-def scored(predictions: Predictions) -> dict[str, tuple[float, float, float]]:
+def scored(predictions: Predictions) -> dict[str, Scored]:
     """Estimate and interval over patients of every score, averaged over the seeds."""
     weights = patient_resamples(predictions.patients, SETTINGS.bootstrap, SETTINGS.seed)
     once, drawn = (score(predictions, sample) for sample in (whole_sample(len(predictions.cases)), weights))
@@ -141,7 +147,7 @@ def print_tables(arms: dict[str, Predictions], console: Console) -> None:
     table = Table("arm", "seeds", "BA", "by seed", "PD AUC", "first-progression AUC", "BA minus the paper's")
     for arm, predictions in arms.items():
         scores = scored(predictions)
-        reference = arms.get(f"{arm.split('/')[0]}/{REFERENCE}")
+        reference = arms.get(_reference(arm))
         difference = ""
         if reference is not None and reference is not predictions:
             found = contrast(predictions, reference, SETTINGS)[BALANCED_ACCURACY]
@@ -154,29 +160,43 @@ def print_tables(arms: dict[str, Predictions], console: Console) -> None:
     console.print(table)
 
 
+def _reference(arm: str) -> str:
+    """The paper's recipe with as many cases and as many samples."""
+    return f"{arm.split('/')[0]}/{REFERENCE}{HALF if arm.endswith(HALF) else ''}"
+
+
 def _interval(value: float, low: float, high: float) -> str:
     return f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def draw_curve(arms: dict[str, Predictions]) -> bytes:
-    """Balanced accuracy over the number of training cases, a line per network."""
-    lines: dict[str, list[tuple[int, tuple[float, float, float]]]] = {}
+    """Balanced accuracy over the number of training cases: a line per network, hollow with all of its samples."""
+    lines: dict[str, list[tuple[int, Scored]]] = {}
     for arm, predictions in arms.items():
         cases, network = arm.split("/")
         lines.setdefault(network, []).append((int(cases.split("-")[0]), scored(predictions)[BALANCED_ACCURACY]))
+    curves = {network.removesuffix(HALF): points for network, points in lines.items() if network.endswith(HALF)}
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 4.2), layout="constrained")
         axes = figure.subplots()
-        for place, (network, points) in enumerate(lines.items()):
-            at = np.array([cases for cases, _ in points]) + 3.0 * place  # so that intervals do not hide each other
-            middle, low, high = 100 * np.array([found for _, found in points]).T
-            axes.errorbar(at, middle, (middle - low, high - middle), marker="o", capsize=3, label=network)
+        for place, (network, points) in enumerate(curves.items()):
+            filled = _draw(axes, points, place, {"label": f"{network}, half of the samples"})
+            if network in lines:
+                hollow = {"color": filled, "markerfacecolor": "white", "linestyle": "none"}
+                _draw(axes, lines[network], place, {"label": f"{network}, all samples", **hollow})
         axes.axhline(100 / len(RESPONSES), color="#777777", linewidth=1, linestyle="dotted")
         axes.set(xlabel="training cases", ylabel="balanced accuracy, % (95 % over patients)", ylim=(15, 95))
         axes.set_title("Hard synthetic cohort: no patient is in it")
         axes.grid(axis="y")
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
         return svg_bytes(figure)
+
+
+def _draw(axes: Axes, points: Sequence[tuple[int, Scored]], place: int, style: dict[str, Any]) -> Any:
+    """Points with intervals; returns their colour. ``place``: of the network, so that intervals do not hide others."""
+    at = np.array([cases for cases, _ in points]) + 4.0 * place
+    middle, low, high = 100 * np.array([found for _, found in points]).T
+    return axes.errorbar(at, middle, (middle - low, high - middle), marker="o", capsize=3, **style)[0].get_color()
 
 
 def main() -> None:
@@ -191,7 +211,7 @@ def main() -> None:
         keep(asked.run, asked.arm)
     arms = read_arms()
     print_tables(arms, Console())
-    if len({arm.split("/")[0] for arm in arms}) > 1:
+    if any(arm.endswith(HALF) for arm in arms):
         runs.write_bytes(FIGURE, draw_curve(arms))
 
 
