@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from functools import partial
 from itertools import combinations, product
@@ -12,6 +13,8 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from ranoscope.errors import ImageError, problem
@@ -41,7 +44,7 @@ def read_nifti_series(path: Path, where: str) -> Series:
     """
     if not path.is_file():
         raise ImageError(problem("a NIfTI file", "none", where, "check the path"))
-    header = read_header(path.read_bytes(), where)
+    header = _header_alone(path, where)
     shape = tuple(int(size) for size in header.get_data_shape())
     spacing = tuple(float(edge) for edge in header.get_zooms()[:3])
     facts = SeriesFacts(
@@ -71,6 +74,21 @@ def load_nifti(path: Path, where: str) -> Volume:
     volume = decode(payload, where)
     _require_head(volume)
     return volume
+
+
+def _header_alone(path: Path, where: str) -> nib.Nifti1Header:
+    """The header of a file without its voxels: whether these are all there shows when they are loaded."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            return nib.Nifti1Header.from_fileobj(stream)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        got = f"a truncated or damaged one ({error})"
+        raise ImageError(problem("a whole gzip file", got, where, "copy or download it again")) from error
+    except (HeaderDataError, WrapStructError, ValueError) as error:
+        got = f"an unreadable one ({error})"
+        raise ImageError(problem("a NIfTI image", got, where, "copy or download it again")) from error
 
 
 def _stem(path: Path) -> str:
