@@ -32,15 +32,15 @@ _APART_MM = 1.0
 _LEAST_NMI = 1.05
 # In a head coil a head lies on its back; scans of two days differ by its tilt, rarely by more than 30 degrees.
 _TURNED_DEG = 45.0
-# Likeness that falls by less than this is the rounding of a few voxels at the edge of the head.
-_NO_WORSE = 0.002
+# At the same place, likeness changes by some thousandths with where the voxels of both images fall.
+_NO_WORSE = 0.01
+# Greedy finds the way over a finger's width by itself, so that a second start this near would be the same one.
+_SAME_START_MM = 5.0
 # Where the voxels of both images fall into step, mutual information has a peak of its own that has nothing to do with
 # the head (interpolation artefact, Pluim et al., Computer Vision and Image Understanding 2000, 77:211-232; here it led
 # 2 mm astray). The grids of both heads never do: one of them is askew to the world by angles without common measure.
 _ASKEW = Rotation.from_euler("xyz", (7.0, 11.0, 13.0), degrees=True)
 _TURNS_DEG = (-25.0, 25.0)
-# Greedy finds the way over a finger's width by itself, so that a second start this near would be the same one.
-_SAME_START_MM = 5.0
 
 
 class RegistrationSettings(Settings):
