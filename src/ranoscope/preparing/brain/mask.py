@@ -15,7 +15,7 @@ from ranoscope.imaging.nifti import Volume
 _VOLUME_ML = (900.0, 1900.0)
 # Scans that cut off a slice of crown or brain stem are the rule; more than this may have cut off a tumour.
 _MISSED_NOTE, _MISSED_PROBLEM = 0.02, 0.15
-# Below this share of the image's information, what was fitted is no head. Heads had 0.26 to 0.40, noise 0.01.
+# Below this share of the image's information, what was fitted is no head. Real heads had 0.26 to 0.40, noise 0.002.
 _LEAST_SIMILARITY = 0.1
 
 
