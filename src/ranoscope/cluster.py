@@ -1,7 +1,7 @@
 """Tasks on a Ray cluster that is already there, each given out again when its worker is lost.
 
-The cluster's machines must see the folders that tasks name under the same paths, and have ranoscope installed. Nothing is
-started but tasks: no dashboard, no usage statistics, no connection besides the given address.
+The cluster's machines must see the folders that tasks name under the same paths, and have ranoscope installed. Nothing
+is started but tasks: no dashboard, no usage statistics, no connection besides the given address.
 """
 
 from __future__ import annotations

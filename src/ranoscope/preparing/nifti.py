@@ -82,13 +82,14 @@ def _header_alone(path: Path, where: str) -> nib.Nifti1Header:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
         with gzip.open(path) if packed else path.open("rb") as stream:
-            return nib.Nifti1Header.from_fileobj(stream)
+            header: nib.Nifti1Header = nib.Nifti1Header.from_fileobj(stream)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         got = f"a truncated or damaged one ({error})"
         raise ImageError(problem("a whole gzip file", got, where, "copy or download it again")) from error
     except (HeaderDataError, WrapStructError, ValueError) as error:
         got = f"an unreadable one ({error})"
         raise ImageError(problem("a NIfTI image", got, where, "copy or download it again")) from error
+    return header
 
 
 def _stem(path: Path) -> str:

@@ -26,8 +26,8 @@ class Quality:
     """One row of quality.csv. ``status``: ok, check (``problems`` says what to look at) or failed (why).
 
     ``within_mm``: the largest disagreement of both directions of a registration to the reference, mm; ``between_mm``:
-    of the registration to the first study, or of the first to the atlas; ``moved_mm``, ``turned_degrees``: how the head
-    lay against that. ``brain_ml``: volume of the brain on the atlas grid. None where it was not got so far.
+    of the registration to the first study; ``moved_mm``, ``turned_degrees``: how the head lay against that, the first
+    against the atlas. ``brain_ml``: volume of the brain on the atlas grid. None where it was not got so far.
     """
 
     patient: str
@@ -61,11 +61,12 @@ def judge(within: Within, placed: Placed, atlas: OnAtlas) -> tuple[dict[str, Any
         atlas: the study on the atlas grid.
     """
     problems = [f"{sequence}: {one.problem}" for sequence, one in within.registrations.items() if one.problem]
-    problems += [f"to the first study or atlas: {placed.registration.problem}"] if placed.registration.problem else []
+    problems += [f"in the atlas, or by the first study: {placed.problem}"] if placed.problem else []
     problems += [f"brain: {within.found.problem}"] if within.found.problem else []
     brain = within.brain
-    moved, turned = _motion(placed.registration.to_fixed, _centre(brain))
-    if moved > _MOVED_MM or turned > _TURNED_DEGREES:
+    moved, turned = _motion(placed.moved, _centre(brain))
+    # A first study lies by the atlas as the scanner's table and coil would have it.
+    if placed.disagreement_mm is not None and (moved > _MOVED_MM or turned > _TURNED_DEGREES):
         problems.append(f"the head lies {moved:.0f} mm and {turned:.0f} degrees away")
     millilitres = float(np.count_nonzero(atlas.brain)) / 1000
     lost = 1 - millilitres / max(float(np.count_nonzero(brain.data)) * brain.voxel_volume_mm3 / 1000, 1e-6)
@@ -78,7 +79,7 @@ def judge(within: Within, placed: Placed, atlas: OnAtlas) -> tuple[dict[str, Any
         "missing": " ".join(sequence for sequence in SEQUENCES if sequence not in found),
         "reference": str(within.reference),
         "within_mm": _rounded(within_mm),
-        "between_mm": _rounded(placed.registration.disagreement_mm),
+        "between_mm": _rounded(placed.disagreement_mm),
         "moved_mm": round(moved, 1),
         "turned_degrees": round(turned, 1),
         "brain_ml": round(millilitres, 1),

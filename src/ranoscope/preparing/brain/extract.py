@@ -12,7 +12,8 @@ from ranoscope.errors import ImageError, problem
 from ranoscope.imaging.nifti import Volume
 from ranoscope.preparing.brain.fitting import Fit, fit_head
 from ranoscope.preparing.brain.levels import to_levels
-from ranoscope.preparing.brain.mask import BrainMask, judged, largest_piece
+from ranoscope.preparing.brain.mask import BrainMask, judged
+from ranoscope.preparing.brain.pieces import largest_piece
 from ranoscope.preparing.brain.stripped import brain_of_stripped
 from ranoscope.preparing.brain.surface import brain_surface
 from ranoscope.preparing.brain.template import EDGE_MM, carried, head_template
@@ -53,13 +54,18 @@ def extract_brain(volume: Volume, settings: BrainSettings) -> BrainMask:
     return judged(run_tool(volume, settings.method, settings.device), volume)
 
 
+def fit_atlas(volume: Volume) -> Fit:
+    """Where an image's head, with skull or without, lies in the MNI152 atlas."""
+    return fit_head(to_levels(volume))
+
+
 def _by_atlas(volume: Volume) -> BrainMask:
     levels = to_levels(volume)
     fit = fit_head(levels)
     there = np.linalg.inv(levels.affine) @ volume.affine
     inside = carried(brain_surface(levels, fit), there, volume.data.shape, None) < 0
     mask = np.asarray(ndimage.binary_fill_holes(largest_piece(inside)))
-    return judged(mask, volume, similarity=fit.similarity, missed=_missed(fit, volume))
+    return judged(mask, volume, fit=fit, missed=_missed(fit, volume))
 
 
 def _missed(fit: Fit, volume: Volume) -> float:

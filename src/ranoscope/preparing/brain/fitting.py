@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import polar
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
@@ -40,6 +41,19 @@ class Fit:
 
     to_image: Affine
     similarity: float
+
+    @property
+    def to_atlas(self) -> Affine:
+        """4 x 4, rigid: points of the image's RAS world to the MNI152 atlas, mm.
+
+        The turn that is nearest to the fit, about the middle of the brain; its scales and shears are left out.
+        """
+        turn, _ = polar(self.to_image[:3, :3])
+        middle = self.to_image[:3, :3] @ _CENTRE_MM + self.to_image[:3, 3]
+        rigid = np.eye(4)
+        rigid[:3, :3] = turn.T
+        rigid[:3, 3] = _CENTRE_MM - turn.T @ middle
+        return rigid
 
 
 @dataclass(frozen=True)

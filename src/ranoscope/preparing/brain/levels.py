@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ranoscope.imaging.nifti import Volume
-from ranoscope.preparing.brain.mask import largest_piece
+from ranoscope.preparing.brain.pieces import largest_piece
 
 EDGE_MM = 2.0
 # Steps of brightness: each holds as many voxels as the next, so that a few bright vessels or fat do not use them up.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ranoscope.imaging.nifti import Volume
-from ranoscope.preparing.brain.mask import largest_piece
+from ranoscope.preparing.brain.pieces import largest_piece
 
 # The field of view around a brain is empty for its greater part; around a head of which the air was blanked as well.
 _LEAST_BLANK = 0.5

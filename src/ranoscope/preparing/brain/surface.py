@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from ranoscope.preparing.brain.fitting import Fit
 from ranoscope.preparing.brain.levels import EDGE_MM, LEVELS, Levels
-from ranoscope.preparing.brain.mask import largest_piece
+from ranoscope.preparing.brain.pieces import largest_piece
 from ranoscope.preparing.brain.template import carried, head_template, signed_distance
 
 # What brain and what its surroundings look like is learnt this far from the fitted surface, which errs by a few mm: the

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from picsl_greedy import Greedy3D
 
-from ranoscope.preparing.registration.heads import Head, as_itk
+from ranoscope.imaging.itk import to_itk
+from ranoscope.preparing.registration.heads import Head
 from ranoscope.preparing.registration.rigid import Matrix, inverse, nearest_rigid
 
 
@@ -35,9 +36,9 @@ def refine(fixed: Head, moving: Head, start: Matrix, levels: tuple[int, ...], in
         "-jitter 0 -threads 1 -o found"
     )
     images = {
-        "fixed": as_itk(fixed.data, fixed.affine),
-        "moving": as_itk(moving.data, start @ moving.affine),
-        "places": as_itk(places.astype(np.float32), fixed.affine),
+        "fixed": to_itk(fixed.data, fixed.affine),
+        "moving": to_itk(moving.data, start @ moving.affine),
+        "places": to_itk(places.astype(np.float32), fixed.affine),
     }
     with _quiet():
         tool.execute(command, out=io.StringIO(), err=io.StringIO(), found=None, **images)
@@ -48,7 +49,7 @@ def refine(fixed: Head, moving: Head, start: Matrix, levels: tuple[int, ...], in
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the optimiser writes where Python does not see it: that its last step was too small to be found."""
-    library = ctypes.CDLL(None)
+    library = ctypes.CDLL(None if os.name == "posix" else "msvcrt")
     with Path(os.devnull).open("w") as nowhere:
         kept = {stream: os.dup(stream) for stream in (1, 2)}
         library.fflush(None)

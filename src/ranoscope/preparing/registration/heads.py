@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - the library's own abbreviation
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
@@ -30,7 +28,6 @@ _LEAST_ML = 200.0
 # which shines in one contrast and not in the other, pulls T1 away from FLAIR by 0.2 mm, and muscle moves against bone.
 # Both together are 12 mm thick or more nearly everywhere.
 _WITH_SKULL_ML, _SCALP_MM = 2000.0, 12.0
-_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -87,16 +84,6 @@ def find_head(volume: Volume, edge_mm: float, turned: Rotation) -> Head:
     inner = ndimage.distance_transform_edt(place > 0.5) * edge_mm > deep
     to_field = np.asarray(np.linalg.inv(affine), dtype=np.float64)
     return Head(np.clip(brought, 0, 1), cubes, place > 0.5, inner, to_field, np.array(data.shape))
-
-
-def as_itk(data: NDArray[np.generic], affine: NDArray[np.float64]) -> Any:
-    """A ``SimpleITK.Image`` of an array (i, j, k) and its voxel-to-RAS affine in mm."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(data.transpose(2, 1, 0)))
-    lps, edges = _LPS @ affine, np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    image.SetSpacing(edges.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / edges).ravel().tolist())
-    return image
 
 
 def _averaged(volume: Volume, edge_mm: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

@@ -24,11 +24,10 @@ from ranoscope.preparing.registration.heads import Head, find_head
 from ranoscope.preparing.registration.rigid import Matrix, about, inverse, mean_distance, midway, turned_deg
 from ranoscope.preparing.registration.similarity import LEAST_OVERLAP, Likeness, compare
 
-# Both ways at most so far apart. The larger of both images' errors is about half of it: well-behaved pairs of the real
-# scans differ by less than 0.3 mm (benchmarks/registration.py), pairs that failed by several millimetres.
+# Both ways at most so far apart: pairs of real scans of one head differ by less than 0.3 mm (benchmarks/registration.py).
 _APART_MM = 1.0
-# Two images of one head are more alike than this; benchmarks/registration.py prints what the real ones have, and what
-# two images have that show nothing in common.
+# Two images of one head are more alike than this: real pairs have 1.12 to 1.32 (benchmarks/registration.py), a head and
+# noise 1.01.
 _LEAST_NMI = 1.05
 # In a head coil a head lies on its back; scans of two days differ by its tilt, rarely by more than 30 degrees.
 _TURNED_DEG = 45.0
