@@ -58,7 +58,7 @@ def test_the_tools_mask_is_taken(install, volume, method, command, path):
     found = extract_brain(volume, BrainSettings(method=method))
     assert np.array_equal(found.mask, volume.data > 500)
     assert found.problem is None
-    assert found.similarity is None
+    assert found.fit is None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -132,6 +134,18 @@ def test_images_without_anything_in_common_are_reported(first):
     noise = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=first.data.shape), 2.0)
     found = register(first, replace(first, data=(100 + 1000 * noise).astype(np.float32)), COARSE)
     assert "nothing in common" in found.problem
+
+
+def test_where_all_that_was_found_is_worse_the_headers_are_believed(first, monkeypatch):
+    wild = pose((0, 0, 80), (60, 0, 0))
+    there_and_back = cycle([wild, inverse(wild)])
+    module = sys.modules["ranoscope.preparing.registration.register"]  # its name is the function's in the package
+    monkeypatch.setattr(module, "refine", lambda *_: next(there_and_back))
+    found = register(first, scan(pose((1, 0, 0), (2, 0, 0)), SLICES), COARSE)
+    assert np.array_equal(found.to_fixed, np.eye(4))
+    assert found.similarity == found.similarity_before
+    assert "less alike" in found.problem
+    assert found.problem.endswith("taken as it lies")
 
 
 def test_a_head_that_turned_too_far_is_reported(first):

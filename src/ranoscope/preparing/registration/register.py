@@ -115,7 +115,15 @@ def _register(fixed: Volume, moving: Volume, settings: RegistrationSettings) -> 
     if found.problem is None:
         return found
     again = _from_starts(pair, _turned_starts(*rough))
-    return max((found, again), key=lambda one: (one.problem is None, one.similarity))
+    best = max((found, again), key=lambda one: (one.problem is None, one.similarity))
+    return _as_it_lies(best, pair) if best.problem and best.similarity < best.similarity_before else best
+
+
+def _as_it_lies(failed: Registration, pair: _Pair) -> Registration:
+    """Where everything that was found is worse than what the headers say, the headers are the better guess."""
+    unmoved = compare(*pair.rough, np.eye(4))
+    said = f"{failed.problem}; taken as it lies"
+    return replace(failed, to_fixed=np.eye(4), similarity=unmoved.nmi, overlap=unmoved.overlap, problem=said)
 
 
 def _plain_starts(fixed: Head, moving: Head) -> list[Matrix]:
@@ -136,9 +144,9 @@ def _turned_starts(fixed: Head, moving: Head) -> list[Matrix]:
 
 def _from_starts(pair: _Pair, starts: Sequence[Matrix]) -> Registration:
     """The best of all starts on coarse voxels, then in full both ways."""
-    candidates = [
-        motion for start in starts for motion in _both_ways(pair.rough, start, pair.settings.rough_levels, inner=False)
-    ]
+    candidates = list(starts)
+    for start in starts:
+        candidates += _both_ways(pair.rough, start, pair.settings.rough_levels, inner=False)
     best = max(candidates, key=lambda motion: compare(*pair.rough, motion).score)
     there, back = _both_ways(pair.fine, best, pair.settings.fine_levels, inner=True)
     to_fixed = midway(there, back)
