@@ -20,7 +20,6 @@ from ranoscope.domain import Segmenter, Tissue, Visit
 from ranoscope.errors import ImageError, RunError, StorageError, TableError
 from ranoscope.imaging.store import SourceFile
 from ranoscope.measuring import measure as stage
-from ranoscope.measuring.alignment import AlignmentSettings
 from ranoscope.measuring.files import LESION_COLUMNS
 from ranoscope.measuring.measure import Measurement, MeasureSettings, measure
 from ranoscope.measuring.scan import LesionSettings, OpenedScan, Plane, compartment_mask, slice_axis
@@ -32,13 +31,14 @@ from ranoscope.measuring.visits import (
     visits_of_masks,
     visits_of_patient,
 )
+from ranoscope.preparing.registration import RegistrationSettings
 from ranoscope.response.criteria import RANO_HGG
 from ranoscope.response.engine import evaluate
 from ranoscope.response.reading import read_timelines
 from ranoscope.response.timeline import Compartment, Measure, Surgery
 
 SHAPE, EDGE = (44, 52, 40), 2.0
-PLAIN = MeasureSettings(pictures=False, alignment=AlignmentSettings(levels_mm=(8.0, 4.0)))
+PLAIN = MeasureSettings(pictures=False, alignment=RegistrationSettings(rough_mm=8.0, fine_mm=4.0))
 ENHANCING_ONLY = PLAIN.model_copy(update={"lesions": LesionSettings(compartments=(Compartment.ENHANCING,))})
 DBT = Segmenter.DEEPBRATUMIA
 Ball = tuple[tuple[float, float, float], float]
@@ -193,7 +193,8 @@ def test_lesions_are_those_of_the_native_mask_though_the_head_moved(tmp_path):
     first, later = mask(BIG, SMALL), mask(BIG, SMALL, pose=pose)
     paths = [save(tmp_path / name, one) for name, one in (("m0.nii.gz", first), ("m1.nii.gz", later))]
     heads = [save(tmp_path / "i0.nii.gz", head(first)), save(tmp_path / "i1.nii.gz", head(later, pose))]
-    aligned = run(visits_of_masks(paths, DBT, heads, (0, 70)), tmp_path / "aligned")
+    fine = ENHANCING_ONLY.model_copy(update={"alignment": RegistrationSettings()})
+    aligned = run(visits_of_masks(paths, DBT, heads, (0, 70)), tmp_path / "aligned", fine)
     lying = run(visits_of_masks(paths, DBT, (), (0, 70)), tmp_path / "lying")
     volumes = [sum(one.volume_mm3 for one in scan.lesions) for scan in aligned.timeline.scans]
     assert volumes == [first.sum() * EDGE**3, later.sum() * EDGE**3]

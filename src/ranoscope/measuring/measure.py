@@ -13,7 +13,7 @@ from ranoscope import provenance, runs
 from ranoscope.config import Settings
 from ranoscope.errors import ImageError, RunError, problem
 from ranoscope.measuring import files
-from ranoscope.measuring.alignment import Alignment, AlignmentSettings, Outlined, align, on_one_grid
+from ranoscope.measuring.alignment import Alignment, Outlined, align, on_one_grid
 from ranoscope.measuring.files import FollowedScan
 from ranoscope.measuring.linking import TrackingSettings
 from ranoscope.measuring.parts import MeasuredScan, PartStore
@@ -21,6 +21,7 @@ from ranoscope.measuring.pictures import LesionPicture, as_png, draw
 from ranoscope.measuring.scan import LesionSettings, OpenedScan, fingerprint
 from ranoscope.measuring.tracking import Tracks, track
 from ranoscope.measuring.visits import Note, NoteKind, PatientScans, VisitInput, check_order
+from ranoscope.preparing.registration import RegistrationSettings
 from ranoscope.response.reading import TIMELINE
 from ranoscope.response.timeline import Compartment, Timeline
 
@@ -28,7 +29,7 @@ COMMAND = "measure"
 PICTURES = "pictures"
 Progress = Callable[[int, int, str], None]
 # Changes whenever the same inputs would be aligned, or drawn, otherwise.
-_ALIGNMENT_FORMAT = 1
+_ALIGNMENT_FORMAT = 2
 _PICTURE_FORMAT = 1
 # L1, L2 …: enhancing lesions; N1, N2 …: non-enhancing ones.
 _PREFIX = {Compartment.ENHANCING: "L", Compartment.NONENHANCING: "N"}
@@ -40,7 +41,7 @@ class MeasureSettings(Settings):
     """Settings of `ranoscope measure`. ``pictures``: whether one is drawn of every lesion."""
 
     lesions: LesionSettings = LesionSettings()
-    alignment: AlignmentSettings = AlignmentSettings()
+    alignment: RegistrationSettings = RegistrationSettings()
     tracking: TrackingSettings = TrackingSettings()
     pictures: bool = True
 
@@ -161,7 +162,7 @@ def _look(scans: PatientScans, settings: MeasureSettings, store: PartStore, step
 def _align(
     first: tuple[OpenedScan, MeasuredScan],
     later: tuple[OpenedScan, MeasuredScan],
-    settings: AlignmentSettings,
+    settings: RegistrationSettings,
     store: PartStore,
 ) -> Alignment:
     """By the images where both have one; otherwise masks of one grid are taken as aligned, and others refused."""
@@ -184,7 +185,7 @@ def _align(
     )
 
 
-def _register(first: OpenedScan, later: OpenedScan, settings: AlignmentSettings) -> Alignment:
+def _register(first: OpenedScan, later: OpenedScan, settings: RegistrationSettings) -> Alignment:
     assert first.image is not None
     assert later.image is not None
     return align(first.image, later.image, settings)

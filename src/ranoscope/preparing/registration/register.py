@@ -24,7 +24,8 @@ from ranoscope.preparing.registration.heads import Head, find_head
 from ranoscope.preparing.registration.rigid import Matrix, about, inverse, mean_distance, midway, turned_deg
 from ranoscope.preparing.registration.similarity import LEAST_OVERLAP, Likeness, compare
 
-# Both ways at most so far apart: pairs of real scans of one head differ by less than 0.3 mm (benchmarks/registration.py).
+# Both ways at most so far apart: pairs of real scans of one head differ by less than 0.3 mm, as
+# benchmarks/registration.py shows.
 _APART_MM = 1.0
 # Two images of one head are more alike than this: real pairs have 1.12 to 1.32 (benchmarks/registration.py), a head and
 # noise 1.01.
@@ -122,8 +123,7 @@ def _register(fixed: Volume, moving: Volume, settings: RegistrationSettings) -> 
 def _as_it_lies(failed: Registration, pair: _Pair) -> Registration:
     """Where everything that was found is worse than what the headers say, the headers are the better guess."""
     unmoved = compare(*pair.rough, np.eye(4))
-    said = f"{failed.problem}; taken as it lies"
-    return replace(failed, to_fixed=np.eye(4), similarity=unmoved.nmi, overlap=unmoved.overlap, problem=said)
+    return replace(failed, to_fixed=np.eye(4), similarity=unmoved.nmi, overlap=unmoved.overlap)
 
 
 def _plain_starts(fixed: Head, moving: Head) -> list[Matrix]:
