@@ -18,7 +18,7 @@ def patient(phantom_folder):
 
 
 def test_from_a_lumiere_patient_to_calls_and_trial_tables(ranoscope, patient, tmp_path):
-    measured = ranoscope("measure", patient, "--out", tmp_path / "measured")
+    measured = ranoscope("measure", patient, "--out", tmp_path / "measured", "--set", "alignment.fine_mm=4")
     assert measured.code == 0, measured.err
     assert "Research use only" in measured.out
     with (tmp_path / "measured" / "lesions.csv").open() as stream:
