@@ -118,6 +118,16 @@ def test_a_dry_run_shows_studies_and_writes_nothing(raw, ranoscope, tmp_path):
     assert not (tmp_path / "STORE").exists()
 
 
+def test_where_nothing_can_be_prepared_no_next_step_is_named(ranoscope, tmp_path):
+    thin = nib.Nifti1Image(np.random.default_rng(0).random((60, 60, 2), np.float32), np.diag([4.0, 4.0, 5.0, 1.0]))
+    thin.set_sform(thin.affine, 1)
+    nib.save(thin, tmp_path / "T1.nii.gz")
+    answer = ranoscope("prepare", tmp_path / "T1.nii.gz", "--out", tmp_path / "STORE")
+    assert answer.code == 4
+    assert "No study was prepared" in answer.out
+    assert "next: ranoscope cohort" not in answer.out
+
+
 def test_what_is_no_scan_is_said(ranoscope, tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     answer = ranoscope("prepare", tmp_path, "--out", tmp_path / "STORE")

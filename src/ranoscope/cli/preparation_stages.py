@@ -81,7 +81,10 @@ def run_prepare(choice: Choice, changes: list[str], out: Path, workers: int | No
     if done.resumed:
         say(f"{done.resumed} studies were prepared before and kept.")
     _say_failed(done.failed)
-    say(f"Studies: {out} ({QUALITY}; next: ranoscope cohort {out}, once the tables are beside Imaging)")
+    if len(done.failed) == len(done.qualities):
+        say(f"No study was prepared; {out / QUALITY} says why.")
+    else:
+        say(f"Studies: {out} ({QUALITY}; next: ranoscope cohort {out}, once the tables are beside Imaging)")
     return bool(done.failed)
 
 
