@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -118,6 +119,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty sibling of ``folder`` that replaces it when the block ends well; what is left of it otherwise is
+    removed the next time.
+
+    Raises:
+        StorageError: the disk is full, read-only or not permitted; ``folder`` is as it was.
+    """
+    part = folder.with_name(f".{folder.name}.part")
+    with storage_errors(folder):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -50,16 +49,12 @@ def write_visit(folder: Path, anatomy: Anatomy, content: VisitContent, generator
     Raises:
         StorageError: the disk is full or not writable.
     """
-    part = folder.with_name(f".{folder.name}.part")
-    with runs.storage_errors(folder):
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+    with runs.atomic_folder(folder) as part:
         scan = _Scan(part, anatomy, content, generator)
         scan.write_native_images()
         if content.segmented:
             scan.write_deepbratumia()
             scan.write_hd_glio_auto()
-        part.rename(folder)
 
 
 class _Scan:

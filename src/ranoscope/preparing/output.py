@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,17 +102,11 @@ def write_study(folder: Path, study: Prepared, atlas: OnAtlas, about: Mapping[st
     Raises:
         StorageError: the disk is full or not writable.
     """
-    part = folder.with_name(f".{folder.name}.part")
-    with runs.storage_errors(folder):
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+    with runs.atomic_folder(folder) as part:
         _write_native(part, study)
         _write_atlas(part, atlas)
         (part / PICTURE).write_bytes(picture)
         runs.write_json(part / ABOUT, dict(about))
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
 
 
 def _write_native(folder: Path, study: Prepared) -> None:
