@@ -185,10 +185,10 @@ def draw_curve(arms: dict[str, Predictions]) -> bytes:
                 hollow = {"color": filled, "markerfacecolor": "white", "linestyle": "none"}
                 _draw(axes, lines[network], place, {"label": f"{network}, all samples", **hollow})
         axes.axhline(100 / len(RESPONSES), color="#777777", linewidth=1, linestyle="dotted")
-        axes.set(xlabel="training cases", ylabel="balanced accuracy, % (95 % over patients)", ylim=(15, 95))
+        axes.set(xlabel="training cases", ylabel="balanced accuracy, % (95 % over patients)", ylim=(15, 65))
         axes.set_title("Hard synthetic cohort: no patient is in it")
         axes.grid(axis="y")
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return svg_bytes(figure)
 
 
