@@ -169,3 +169,12 @@ def test_where_images_are_looked_for(lumiere_folder, lumiere_zip, tmp_path):
 def test_an_empty_imaging_folder_is_an_archive_without_studies(tmp_path: Path):
     (tmp_path / "Imaging").mkdir()
     assert open_archive(tmp_path).studies() == []
+
+
+def test_a_patient_that_was_prepared_keeps_whatever_pseudonym_it_has(tmp_path):
+    for patient, name in (("sub-01", "prepared.json"), ("Jane", "T1.nii.gz")):
+        (tmp_path / "Imaging" / patient / "week-003").mkdir(parents=True)
+        (tmp_path / "Imaging" / patient / "week-003" / name).write_text("{}")
+    archive = open_archive(tmp_path)
+    assert [str(key) for key in archive.studies()] == ["sub-01/week-003"]
+    assert archive.rejected == ["Jane: not a patient folder (Patient-NNN)"]

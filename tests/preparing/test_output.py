@@ -14,7 +14,7 @@ from ranoscope.cohort import layout
 from ranoscope.domain import LABELS, Segmenter, Sequence, Tissue
 from ranoscope.imaging.itk import itk_to_rigid, rigid_to_itk
 from ranoscope.imaging.nifti import Volume, decode_labels, require_measured_volumes
-from ranoscope.preparing.output import ABOUT, ATLAS, PICTURE, Prepared, bring_labels, on_atlas, write_study
+from ranoscope.preparing.output import ATLAS, PICTURE, Prepared, bring_labels, on_atlas, write_study
 
 RADII_MM, TUMOUR_MM3 = (60.0, 75.0, 60.0), 4 / 3 * np.pi * 15**3
 
@@ -64,7 +64,7 @@ def written(study, atlas, tmp_path_factory):
 
 
 def test_all_that_lumiere_readers_look_for_is_there(written):
-    expected = {ABOUT, PICTURE, layout.ATLAS_MASK, layout.ATLAS_BRAIN_MASK, layout.VOLUMES_JSON}
+    expected = {layout.PREPARED, PICTURE, layout.ATLAS_MASK, layout.ATLAS_BRAIN_MASK, layout.VOLUMES_JSON}
     for sequence in (Sequence.CT1, Sequence.T2):
         expected |= {make(sequence) for make in (layout.sequence_file, layout.atlas_file)}
         expected |= {make(sequence) for make in (layout.native_brain_mask, layout.native_transform)}

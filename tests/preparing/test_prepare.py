@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from ranoscope.cohort import layout
 from ranoscope.domain import Sequence, Visit
 from ranoscope.errors import ImageError, RunError
 from ranoscope.preparing.inputs import Inputs, RawStudy
-from ranoscope.preparing.output import ABOUT
 from ranoscope.preparing.prepare import QUALITY, SERIES, choose_series, prepare
 from ranoscope.preparing.quality import Quality
 from ranoscope.preparing.series import Series, SeriesFacts
@@ -44,7 +44,7 @@ class Player:
                 yield Quality(task.key.patient, str(task.key.visit), "failed", problems="no head")
                 continue
             quality = Quality(task.key.patient, str(task.key.visit), "ok", reference="T1", brain_ml=1400.0)
-            write_json(task.folder / ABOUT, {"made_from": task.made_from, "quality": quality.row()})
+            write_json(task.folder / layout.PREPARED, {"made_from": task.made_from, "quality": quality.row()})
             yield quality
 
 
@@ -124,7 +124,7 @@ def test_other_series_are_other_studies_and_later_ones_follow(inputs, tmp_path):
 
 def test_a_damaged_mark_is_no_finished_study(inputs, tmp_path):
     run(inputs, tmp_path, Player())
-    (tmp_path / "Imaging/P2/week-003" / ABOUT).write_text("{")
+    (tmp_path / "Imaging/P2/week-003" / layout.PREPARED).write_text("{")
     player = Player()
     run(inputs, tmp_path, player)
     assert player.asked == [("P2", 3, None)]

@@ -12,7 +12,7 @@ import SimpleITK as sitk  # noqa: N813 - the library's own abbreviation
 from ranoscope.cohort import layout
 from ranoscope.domain import SEQUENCES, Sequence
 from ranoscope.imaging.itk import itk_to_rigid
-from ranoscope.preparing.output import ABOUT, PICTURE
+from ranoscope.preparing.output import PICTURE
 from ranoscope.runs import read_csv, read_json
 
 COLUMNS = ("patient", "study", "status", "sequences", "missing", "problems")
@@ -68,7 +68,7 @@ def test_every_study_is_there_with_its_row_and_picture(raw, prepared):
     assert list(table["missing"]) == ["T2", "T1 FLAIR"]
     for visit in visits(prepared):
         assert (visit / PICTURE).read_bytes()[:4] == b"\x89PNG"
-        assert read_json(visit / ABOUT, "prepare")["quality"]["study"] == visit.name
+        assert read_json(visit / layout.PREPARED, "prepare")["quality"]["study"] == visit.name
 
 
 def test_sequences_of_a_study_lie_as_the_scanner_had_them(raw, prepared):

@@ -76,7 +76,7 @@ class FolderArchive(ImagingArchive):
         self._folders: dict[StudyKey, Path] = {}
         self._names: dict[StudyKey, frozenset[str]] = {}
         for patient in _subfolders(path):
-            if not layout.PATIENT.match(patient.name):
+            if not is_patient_folder(patient):
                 self._rejected.append(_not_a_patient(patient.name))
                 continue
             for visit in _subfolders(patient):
@@ -228,7 +228,7 @@ def open_archive(root: Path) -> ImagingArchive | None:
     if root.is_file():
         return ZipArchive(root) if root.suffix.lower() == ".zip" else None
     for folder in (root / layout.IMAGING, root, *sorted(root.glob("Imaging*")), *sorted(root.glob("Imaging*/Imaging"))):
-        if folder.is_dir() and any(layout.PATIENT.match(child.name) for child in _subfolders(folder)):
+        if folder.is_dir() and any(is_patient_folder(child) for child in _subfolders(folder)):
             return FolderArchive(folder)
     zips = sorted(path for path in root.glob(layout.IMAGING_ZIP_PATTERN) if path.is_file())
     if len(zips) > 1:
@@ -237,6 +237,13 @@ def open_archive(root: Path) -> ImagingArchive | None:
     if zips:
         return ZipArchive(zips[0])
     return FolderArchive(root / layout.IMAGING) if (root / layout.IMAGING).is_dir() else None
+
+
+def is_patient_folder(folder: Path) -> bool:
+    """Whether it is named as LUMIERE names a patient's, or holds a visit that ranoscope prepared."""
+    if layout.PATIENT.match(folder.name):
+        return True
+    return any((visit / layout.PREPARED).is_file() for visit in _subfolders(folder))
 
 
 def _subfolders(folder: Path) -> list[Path]:

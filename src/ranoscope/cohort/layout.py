@@ -17,6 +17,8 @@ PATIENT = re.compile(r"^Patient-\w+$")
 RATINGS = "LUMIERE-ExpertRating-v202211.csv"
 COMPLETENESS = "LUMIERE-datacompleteness.csv"
 DEMOGRAPHICS = "LUMIERE-Demographics_Pathology.csv"
+# Not in LUMIERE: a visit that holds it was prepared by ranoscope, under whatever pseudonym the patient was given.
+PREPARED = "prepared.json"
 # Not in LUMIERE: a cohort that holds it is synthetic, and everything made from it says so.
 SYNTHETIC_MARK = "phantom.json"
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ranoscope.cohort import layout
-from ranoscope.cohort.archive import FolderArchive, ImagingArchive
+from ranoscope.cohort.archive import FolderArchive, ImagingArchive, is_patient_folder
 from ranoscope.cohort.lumiere import Tables, read_tables
 from ranoscope.cohort.tables import find_table
 from ranoscope.domain import LabelConvention, Segmenter, StudyKey, Visit, VisitState
@@ -93,7 +93,7 @@ def visits_of_folder(folder: Path, segmenter: Segmenter = Segmenter.DEEPBRATUMIA
     """
     if not folder.is_dir():
         raise ImageError(problem("a patient's folder", "none", str(folder), "check the path"))
-    if not layout.PATIENT.match(folder.name):
+    if not is_patient_folder(folder):
         do = "name the patient's folder, or single masks"
         raise ImageError(problem("a folder named Patient-NNN", f"`{folder.name}`", str(folder.parent), do))
     root = folder.absolute().parent

@@ -29,7 +29,6 @@ Affine = NDArray[np.float64]
 # The MNI152 atlas at 1 mm, axes towards Left, Anterior, Superior: LUMIERE's atlas grid (domain notes A4: shape as
 # published; affine as in FSL's atlas of that name).
 ATLAS = Grid((182, 218, 182), np.array([[-1.0, 0, 0, 90], [0, 1, 0, -126], [0, 0, 1, -72], [0, 0, 0, 1]]))
-ABOUT = "prepared.json"
 PICTURE = "quality.png"
 _MEASURED = {
     "Enhancing_Core": Tissue.ENHANCING,
@@ -106,7 +105,7 @@ def write_study(folder: Path, study: Prepared, atlas: OnAtlas, about: Mapping[st
         _write_native(part, study)
         _write_atlas(part, atlas)
         (part / PICTURE).write_bytes(picture)
-        runs.write_json(part / ABOUT, dict(about))
+        runs.write_json(part / layout.PREPARED, dict(about))
 
 
 def _write_native(folder: Path, study: Prepared) -> None:

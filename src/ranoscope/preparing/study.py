@@ -19,7 +19,7 @@ from ranoscope.imaging.itk import from_itk, itk_to_rigid, to_itk
 from ranoscope.imaging.nifti import Volume, decode, decode_labels
 from ranoscope.preparing.between import FirstStudy, place
 from ranoscope.preparing.inputs import TumourMask
-from ranoscope.preparing.output import ABOUT, ATLAS, Prepared, on_atlas, write_study
+from ranoscope.preparing.output import ATLAS, Prepared, on_atlas, write_study
 from ranoscope.preparing.picture import Told, draw
 from ranoscope.preparing.quality import COLUMNS, Quality, judge
 from ranoscope.preparing.series import Series
@@ -122,7 +122,7 @@ def _named(task: Task) -> dict[str, str]:
 
 def _read_first(folder: Path) -> FirstStudy:
     """The first study as it was written; later ones are compared with that, whichever process made it."""
-    about = runs.read_json(folder / ABOUT, _COMMAND)
+    about = runs.read_json(folder / layout.PREPARED, _COMMAND)
     images: dict[Sequence, Volume] = {}
     to_atlas: dict[Sequence, NDArray[np.float64]] = {}
     for sequence in SEQUENCES:
@@ -139,7 +139,7 @@ def _read_first(folder: Path) -> FirstStudy:
 
 def read_quality(folder: Path, made_from: str) -> Quality | None:
     """The row of a study that was prepared from the same; None where none is there or it was made from another."""
-    path = folder / ABOUT
+    path = folder / layout.PREPARED
     if not path.is_file():
         return None
     try:
