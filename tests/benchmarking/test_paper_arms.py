@@ -17,18 +17,21 @@ from ranoscope.config import ResNetSettings, load_recipe, recipes_folder
 from ranoscope.learning.networks import build_trunk
 from ranoscope.learning.pretraining.organs import pretrain_organs
 
-# The finest grid that costs seconds and still holds five halvings of a DenseNet.
+# The finest grid that costs seconds and still holds five halvings of a DenseNet. Arms that are about something else than
+# the network have its quickest one.
 BASE = {
     "description": "the paper's reference arm, as small as it can be",
     "sequences": ["T1", "T2", "FLAIR"],
     "grid": {"voxel_mm": 5.0},
-    "network": {"name": "densenet", "depth": 121},
+    "network": {"name": "alexnet", "cells": 1, "hidden": 64},
     "training": {"epochs": 1, "batch_size": 8, "accelerator": "cpu", "learning_rate": 1e-3},
     "folds": {"count": 2},
     "evaluation": {"bootstrap": 100},
 }
 SMALL = {
-    "3-networks/densenet264": {"depth": 264},
+    "3-networks/densenet121": {"name": "densenet", "depth": 121},
+    "3-networks/densenet169": {"name": "densenet", "depth": 169},
+    "3-networks/densenet264": {"name": "densenet", "depth": 264},
     "3-networks/alexnet": {"cells": 1, "hidden": 64},
     "3-networks/vit": {"hidden": 48, "layers": 2, "heads": 4},
     "3-networks/swin": {"features": 12},
