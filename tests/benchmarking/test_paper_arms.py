@@ -17,8 +17,8 @@ from ranoscope.config import ResNetSettings, load_recipe, recipes_folder
 from ranoscope.learning.networks import build_trunk
 from ranoscope.learning.pretraining.organs import pretrain_organs
 
-# The finest grid that costs seconds and still holds five halvings of a DenseNet. Arms that are about something else than
-# the network have its quickest one.
+# The finest grid that costs seconds and still holds five halvings of a DenseNet. Arms that are about something else
+# than the network have its quickest one.
 BASE = {
     "description": "the paper's reference arm, as small as it can be",
     "sequences": ["T1", "T2", "FLAIR"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ranoscope.domain import Sequence
+from ranoscope.domain import Segmenter, Sequence
 
 IMAGING = "Imaging"
 IMAGING_ZIP_PATTERN = "Imaging*.zip"
@@ -48,3 +48,11 @@ def native_brain_mask(sequence: Sequence) -> str:
 def native_transform(sequence: Sequence) -> str:
     """ITK's text file of the rigid transform between ``sequence_file`` and the atlas."""
     return f"{_NATIVE}/transformation/{sequence.lower()}.tfm"
+
+
+def native_masks(sequence: Sequence) -> tuple[tuple[Segmenter, str], ...]:
+    """Both tools' masks on the grid of ``sequence_file``, DeepBraTumIA's first."""
+    return (
+        (Segmenter.DEEPBRATUMIA, f"{_NATIVE}/segmentation/{sequence.lower()}_seg_mask.nii.gz"),
+        (Segmenter.HD_GLIO_AUTO, f"HD-GLIO-AUTO-segmentation/native/segmentation_{sequence}_origspace.nii.gz"),
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ranoscope.cohort import layout
-from ranoscope.domain import SEQUENCES, Segmenter, Sequence, StudyKey, Visit
+from ranoscope.domain import SEQUENCES, Sequence, StudyKey, Visit
 from ranoscope.preparing.inputs import pseudonyms
 from ranoscope.preparing.inputs.contents import Contents, counted, is_file, is_nifti, look_into
 from ranoscope.preparing.inputs.files import read_files
@@ -15,17 +15,6 @@ from ranoscope.preparing.inputs.study import Draft, Found, Moment, Progress, Tum
 from ranoscope.preparing.series import Series
 
 Otherwise = Callable[[Contents, int, Progress], Found]
-
-
-def native_masks(sequence: Sequence) -> tuple[tuple[Segmenter, str], ...]:
-    """Both tools' masks on the grid of the sequence's image in scanner space, DeepBraTumIA's first.
-
-    Source: the tree of the published archive.
-    """
-    return (
-        (Segmenter.DEEPBRATUMIA, f"DeepBraTumIA-segmentation/native/segmentation/{sequence.lower()}_seg_mask.nii.gz"),
-        (Segmenter.HD_GLIO_AUTO, f"HD-GLIO-AUTO-segmentation/native/segmentation_{sequence}_origspace.nii.gz"),
-    )
 
 
 def visit_folders(folder: Path) -> dict[StudyKey, Path]:
@@ -102,7 +91,7 @@ def _read_visit(folder: _VisitFolder, source: int) -> Draft:
 
 def _mask(folder: _VisitFolder, named: Mapping[Sequence, Series]) -> TumourMask | None:
     """The first mask that is there on the grid of an image that is: of CT1 before others, where enhancement is seen."""
-    masks = [(sequence, tool, name) for sequence in named for tool, name in native_masks(sequence)]
+    masks = [(sequence, tool, name) for sequence in named for tool, name in layout.native_masks(sequence)]
     for sequence, tool, name in masks:
         if is_file(folder.place / name):
             return TumourMask(folder.place / name, tool, sequence, f"{folder.key}/{name}")
