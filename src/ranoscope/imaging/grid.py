@@ -20,6 +20,12 @@ class Grid:
     affine: NDArray[np.float64]
 
     @classmethod
+    def of(cls, volume: Volume) -> Grid:
+        """The grid a volume lies on."""
+        i, j, k = volume.data.shape
+        return cls((i, j, k), volume.affine)
+
+    @classmethod
     def around_brain(cls, settings: GridSettings, source: Volume) -> Grid:
         """The box of ``settings``; its origin snaps to the source's voxel centres where both share a voxel size.
 

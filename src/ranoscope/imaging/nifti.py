@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nibabel as nib
 import numpy as np
@@ -44,6 +44,10 @@ class Volume:
     def voxel_volume_mm3(self) -> float:
         """Volume of one voxel in cubic millimetres."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def moved(self, by: NDArray[np.floating]) -> Volume:
+        """The same voxels where ``by`` (4 x 4, RAS world, mm) takes them: no interpolation."""
+        return replace(self, affine=np.asarray(by @ self.affine, dtype=np.float64))
 
 
 def decode(payload: bytes, where: str) -> Volume:

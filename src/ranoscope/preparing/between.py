@@ -81,7 +81,5 @@ def _shared(within: Within, first: FirstStudy) -> Sequence:
 def _stripped(within: Within, sequence: Sequence) -> Volume:
     """One of the study's images, 0 outside the brain, on its own grid."""
     volume, brain = within.images[sequence], within.brain
-    to_own = np.linalg.inv(within.to_study(sequence))
-    i, j, k = volume.data.shape
-    inside = Grid((i, j, k), volume.affine).bring(brain.data, replace(brain, affine=to_own @ brain.affine)) > 0.5
+    inside = Grid.of(volume).bring(brain.data, brain.moved(np.linalg.inv(within.to_study(sequence)))) > 0.5
     return replace(volume, data=np.where(inside, volume.data, 0).astype(np.float32))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -66,9 +66,9 @@ def on_atlas(study: Prepared) -> OnAtlas:
     """Bring a study to the atlas grid, each image by one linear interpolation."""
     there = study.to_atlas[study.reference]
     # Between slices of 5 mm the nearest voxel would leave steps; half way between inside and outside does not.
-    brain = ATLAS.bring(study.brain.data, _moved(study.brain, there)) > 0.5
+    brain = ATLAS.bring(study.brain.data, study.brain.moved(there)) > 0.5
     images = {
-        sequence: np.where(brain, np.maximum(ATLAS.bring(volume.data, _moved(volume, study.to_atlas[sequence])), 0), 0)
+        sequence: np.where(brain, np.maximum(ATLAS.bring(volume.data, volume.moved(study.to_atlas[sequence])), 0), 0)
         for sequence, volume in study.images.items()
     }
     tumour = None if study.tumour is None else bring_labels(study.tumour, there, ATLAS)
@@ -77,7 +77,7 @@ def on_atlas(study: Prepared) -> OnAtlas:
 
 def bring_labels(labels: Volume, moved_by: Affine, grid: Grid) -> NDArray[np.uint8]:
     """``Tissue`` values on ``grid``: each voxel has the tissue that fills most of it, of those in the mask."""
-    source = _moved(labels, moved_by)
+    source = labels.moved(moved_by)
     best = np.full(grid.shape, 0.0, np.float32)
     found = np.zeros(grid.shape, np.uint8)
     for tissue in Tissue:
@@ -88,11 +88,6 @@ def bring_labels(labels: Volume, moved_by: Affine, grid: Grid) -> NDArray[np.uin
         found = np.where(share > best, np.uint8(tissue), found)
         best = np.maximum(best, share)
     return found
-
-
-def _moved(volume: Volume, by: Affine) -> Volume:
-    """The same voxels elsewhere in the world: a rigid transform costs no interpolation."""
-    return replace(volume, affine=by @ volume.affine)
 
 
 def write_study(folder: Path, study: Prepared, atlas: OnAtlas, about: Mapping[str, object], picture: bytes) -> None:
@@ -111,8 +106,8 @@ def write_study(folder: Path, study: Prepared, atlas: OnAtlas, about: Mapping[st
 def _write_native(folder: Path, study: Prepared) -> None:
     for sequence, volume in study.images.items():
         back = np.asarray(np.linalg.inv(study.to_atlas[sequence]), dtype=np.float64)
-        own = Grid((volume.data.shape[0], volume.data.shape[1], volume.data.shape[2]), volume.affine)
-        brain = own.bring(study.brain.data, _moved(study.brain, back @ study.to_atlas[study.reference])) > 0.5
+        here = study.brain.moved(back @ study.to_atlas[study.reference])
+        brain = Grid.of(volume).bring(study.brain.data, here) > 0.5
         _write_image(folder / layout.sequence_file(sequence), np.where(brain, volume.data, 0), volume.affine)
         _write_image(folder / layout.native_brain_mask(sequence), brain.astype(np.uint8), volume.affine)
         path = folder / layout.native_transform(sequence)
